@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Immutable files by content: `<root>/<sha256[:2]>/<sha256>`. The only way models travel."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import ModelError
+from .types import Asset
+
+_BLOCK = 1 << 20
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal, reading a block at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class AssetStore:
+    """Keep immutable files by hash; writes are atomic, so a reader never sees half a file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, sha256: str) -> Path:
+        """Return where an asset lies; ModelError when it is not here."""
+        path = self._place(sha256)
+        if not path.is_file():
+            raise ModelError(
+                f"asset {sha256[:12]} is not in the cache",
+                where=str(self.root),
+                hint="Resolve the model again: its source rebuilds what is missing.",
+            )
+        return path
+
+    def has(self, asset: Asset) -> bool:
+        """Whether an asset is here with the right size; `verify` also reads it."""
+        path = self._place(asset.sha256)
+        return path.is_file() and path.stat().st_size == asset.size_bytes
+
+    def verify(self, asset: Asset) -> bool:
+        """Whether an asset's bytes have its hash; a corrupt one is removed."""
+        if not self.has(asset):
+            self._place(asset.sha256).unlink(missing_ok=True)
+            return False
+        if hash_file(self._place(asset.sha256)) == asset.sha256:
+            return True
+        self._place(asset.sha256).unlink(missing_ok=True)
+        return False
+
+    @contextlib.contextmanager
+    def writer(self, name: str) -> Iterator[AssetWriter]:
+        """Write a new asset; `writer.asset` is set after the block ends well.
+
+        Nothing is left behind when the block raises.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".part-", dir=self.root)
+        path = Path(temporary)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                writer = AssetWriter(file)
+                yield writer
+                file.flush()
+                os.fsync(file.fileno())
+            asset = Asset(writer.sha256, path.stat().st_size, name)
+            place = self._place(asset.sha256)
+            place.parent.mkdir(exist_ok=True)
+            path.replace(place)
+            writer.asset = asset
+        finally:
+            path.unlink(missing_ok=True)
+
+    def put_bytes(self, data: bytes, name: str) -> Asset:
+        """Store bytes as an asset."""
+        with self.writer(name) as writer:
+            writer.write(data)
+        return writer.asset
+
+    def put_file(self, source: Path, name: str | None = None) -> Asset:
+        """Store a copy of a file, a block at a time; a hard link is never used.
+
+        The source may be edited later, an asset never changes.
+        """
+        with self.writer(name or source.name) as writer, source.open("rb") as file:
+            while block := file.read(_BLOCK):
+                writer.write(block)
+        return writer.asset
+
+    def _place(self, sha256: str) -> Path:
+        return self.root / sha256[:2] / sha256
+
+
+class AssetWriter:
+    """Hash while writing."""
+
+    asset: Asset
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+        self._digest.update(data)
+        self._file.write(data)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of what was written so far."""
+        return self._digest.hexdigest()

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pure state machine over workers and jobs: events in, instructions out, no I/O."""

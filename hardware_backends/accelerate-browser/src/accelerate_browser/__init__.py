@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real browsers as workers: launchers, bridge, page runtime and the WASM backend."""

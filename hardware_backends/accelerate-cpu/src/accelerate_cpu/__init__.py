@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The native ONNX Runtime backend: embedded default and numerical reference."""
