@@ -209,6 +209,9 @@ class Cancel:
     """Give up request `id`. Its answer, if any, is dropped by the host."""
 
     id: int
+    #: When it still computes after this long, the compute worker is terminated, started again,
+    #: and its models are loaded again.
+    grace_ms: float = 1000.0
 
 
 @attrs.frozen(kw_only=True)
@@ -227,6 +230,4 @@ class Bye:
 
 
 FromPage: TypeAlias = Hello | Ready | Pong | Loaded | Done | Failed | Notice
-FromHost: TypeAlias = (
-    Welcome | Ping | Load | Run | Fetch | Release | Unload | Cancel | Echo | Bye
-)
+FromHost: TypeAlias = Welcome | Ping | Load | Run | Fetch | Release | Unload | Cancel | Echo | Bye
