@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model's config.json, read with types: every value that a graph depends on is checked here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from accelerate_core.errors import ModelError
+
+_LARGEST = 1 << 31
+
+
+@attrs.frozen
+class ModelConfig:
+    """Give typed access to config.json. Every method raises ModelError naming the key."""
+
+    path: Path
+    values: Mapping[str, Any]
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """Return a whole number of at least 0."""
+        value = self.values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _LARGEST:
+            raise self.fault(key, "a whole number")
+        return value
+
+    def size(self, key: str) -> int:
+        """Return a whole number of at least 1."""
+        value = self.integer(key)
+        if value < 1:
+            raise self.fault(key, "a whole number of at least 1")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """Return a number above 0."""
+        value = self.values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+            raise self.fault(key, "a number between 0 and 1")
+        return float(value)
+
+    def choice(self, key: str, accepted: tuple[str, ...], default: str) -> str:
+        """Return one of the accepted words."""
+        value = self.values.get(key, default)
+        if value not in accepted:
+            raise self.fault(key, *accepted)
+        return str(value)
+
+    def refuse(self, key: str) -> None:
+        """Refuse a switch that changes the architecture in a way no builder follows."""
+        if self.values.get(key):
+            raise self.fault(key, "false")
+
+    def fault(self, key: str, *accepted: str) -> ModelError:
+        """Return the error for a value that cannot be used."""
+        found = repr(self.values[key]) if key in self.values else "missing"
+        return ModelError(
+            f"{key} is {found}",
+            where=str(self.path),
+            accepted=accepted,
+            hint="If the model is right as it is, export it to ONNX and use file:PATH.",
+        )

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a graph says of itself: inputs, outputs, operators, parameters and blocks. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import onnx
+
+from accelerate_core.types import Asset, TensorSpec
+
+from .graph import BLOCK_KEY
+
+#: "encoder.layer.3" in "encoder.layer.3.output.dense.weight" or "/encoder/layer.3/output/Add".
+_NUMBERED = re.compile(r"[A-Za-z_][\w.]*?\.\d+(?=[./]|$)")
+_UNNAMED = "other"
+
+
+@attrs.frozen(kw_only=True)
+class Facts:
+    """Hold what can be read from a graph without its weights."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    operators: tuple[str, ...]
+    parameters: int
+    metadata: dict[str, Any]  #: opset, and blocks with their parameters and bytes
+
+
+def facts_of(model: onnx.ModelProto) -> Facts:
+    """Read a graph; external data is not needed."""
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    blocks: dict[str, dict[str, Any]] = {}
+    for name, block in _blocks_of_weights(graph, weights).items():
+        row = blocks.setdefault(block, {"name": block, "parameters": 0, "size_bytes": 0})
+        row["parameters"] += _count(weights[name])
+        row["size_bytes"] += _size_bytes(weights[name])
+    return Facts(
+        inputs=tuple(_spec(value) for value in graph.input if value.name not in weights),
+        outputs=tuple(_spec(value) for value in graph.output),
+        operators=tuple(sorted({_operator(node) for node in all_nodes(model)})),
+        parameters=sum(row["parameters"] for row in blocks.values()),
+        metadata={
+            "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+            "producer": model.producer_name or None,
+            "blocks": list(blocks.values()),
+        },
+    )
+
+
+def identity_of(assets: Sequence[Asset]) -> str:
+    """Return the hash over all assets of a graph: names too, because the graph refers to them."""
+    text = "\n".join(f"{asset.sha256} {asset.name}" for asset in assets)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a model, those of functions and subgraphs included."""
+    yield from _nodes(model.graph.node)
+    for function in model.functions:
+        yield from _nodes(function.node)
+
+
+def _nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _nodes(graph.node)
+
+
+def _operator(node: onnx.NodeProto) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    shape = tuple(
+        int(size.dim_value) if size.HasField("dim_value") else str(size.dim_param or "?")
+        for size in tensor.shape.dim
+    )
+    return TensorSpec(value.name, "str" if dtype == "object" else dtype, shape)
+
+
+def _count(tensor: onnx.TensorProto) -> int:
+    return math.prod(tensor.dims)
+
+
+def _size_bytes(tensor: onnx.TensorProto) -> int:
+    return _count(tensor) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+
+
+def _is_parameter(tensor: onnx.TensorProto) -> bool:
+    """Shapes, axes and scalars of the arithmetic are no parameters."""
+    kind = onnx.TensorProto
+    if tensor.data_type in (kind.INT64, kind.INT32, kind.BOOL, kind.STRING):
+        return False
+    return len(tensor.dims) > 0
+
+
+def _blocks_of_weights(
+    graph: onnx.GraphProto, weights: dict[str, onnx.TensorProto]
+) -> dict[str, str]:
+    """Map each parameter to the block of the first node that uses it."""
+    blocks: dict[str, str] = {}
+    for node in graph.node:
+        for name in node.input:
+            if name in weights and name not in blocks and _is_parameter(weights[name]):
+                blocks[name] = _block(node, name)
+    return blocks
+
+
+def _block(node: onnx.NodeProto, weight: str) -> str:
+    for entry in node.metadata_props:
+        if entry.key == BLOCK_KEY:
+            return str(entry.value)
+    for text in (weight, node.name.strip("/").replace("/", ".")):
+        if match := _NUMBERED.match(text):
+            return match[0]
+    head, separator, _ = weight.partition(".")
+    return head if separator else _UNNAMED

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an ONNX file to a model: the graph is read, its external data is only streamed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from accelerate_core.errors import ModelError
+from accelerate_core.types import ModelSpec
+
+from .cache import AssetBatch
+from .facts import all_nodes, facts_of, identity_of
+from .files import SourceFiles, check_inside
+from .processors import prepare_processor_beside
+
+#: A protobuf message cannot be larger; weights beyond it lie in external data.
+_GRAPH_LIMIT_BYTES = (1 << 31) - 1
+_STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+#: ONNX Runtime's own operators: whether a backend has one of them is for the backend to say.
+_RUNTIME_DOMAINS = ("com.microsoft", "com.ms.internal.nhwc", "ai.onnx.contrib")
+_QUANTIZED_BITS = {
+    onnx.TensorProto.INT8: "int8",
+    onnx.TensorProto.UINT8: "int8",
+    onnx.TensorProto.INT4: "int4",
+    onnx.TensorProto.UINT4: "int4",
+}
+_EXPORT_HINT = "Export the model again, or download the file again: it may be truncated."
+
+
+def from_onnx(path: Path, files: SourceFiles, batch: AssetBatch, precision: str) -> ModelSpec:
+    """Check the graph, copy it and its external data into the store, and return the spec."""
+    files.require(path, _EXPORT_HINT)
+    model = _read_graph(path)
+    _check_structure(model, path)
+    locations = _external_files(model, path)
+    for location, needed_bytes in locations.items():
+        data = files.require(path.parent / location, "Bring the external data beside the graph.")
+        if data.stat().st_size < needed_bytes:
+            raise ModelError(
+                f"it has {data.stat().st_size} bytes; the graph needs {needed_bytes}",
+                where=str(data),
+                hint=_EXPORT_HINT,
+            )
+    facts = facts_of(model)
+    found = _precision_of(model)
+    if found != precision:
+        raise ModelError(
+            f"this file is {found}, and {precision} was asked",
+            where=str(path),
+            accepted=(found,),
+            hint="An ONNX file runs in the precision it was made in.",
+        )
+    prepared = prepare_processor_beside(path.parent, files, facts)
+
+    assets = (
+        batch.put_file(path, "model.onnx"),
+        *(batch.put_file(path.parent / location, location) for location in locations),
+    )
+    return ModelSpec(
+        name=path.stem,
+        source=str(path),
+        sha256=identity_of(assets),
+        assets=assets,
+        inputs=facts.inputs,
+        outputs=facts.outputs,
+        task=prepared.task if prepared else None,
+        family=prepared.family if prepared else None,
+        precision=found,
+        parameters=facts.parameters,
+        operators=facts.operators,
+        processor=prepared.store(batch) if prepared else None,
+        metadata={**facts.metadata, **(prepared.notes if prepared else {})},
+    )
+
+
+def _read_graph(path: Path) -> onnx.ModelProto:
+    if path.stat().st_size > _GRAPH_LIMIT_BYTES:
+        raise ModelError(
+            "an ONNX graph over 2 GiB cannot be read",
+            where=str(path),
+            hint="Save it with external data: onnx.save(model, PATH, save_as_external_data=True)",
+        )
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise ModelError(
+            "this is not an ONNX file, or it is truncated", where=str(path), hint=_EXPORT_HINT
+        ) from error
+    # Protobuf reads many a file of other kinds as a message that says nothing.
+    if not (model.ir_version and model.opset_import and model.graph.node):
+        raise ModelError(
+            "this is not an ONNX file, or it is truncated: it has no graph",
+            where=str(path),
+            hint=_EXPORT_HINT,
+        )
+    return model
+
+
+def _check_structure(model: onnx.ModelProto, path: Path) -> None:
+    _check_operators(model, path)
+    graph = model.graph
+    known = {value.name for value in graph.input} | {t.name for t in graph.initializer}
+    known |= {tensor.values.name for tensor in graph.sparse_initializer} | {""}
+    for node in graph.node:
+        for name in node.input:
+            if name not in known:
+                raise ModelError(
+                    f"node {node.name or node.op_type!r} reads {name!r}, which nothing makes",
+                    where=str(path),
+                    hint=_EXPORT_HINT,
+                )
+        known.update(node.output)
+    for value in graph.output:
+        if value.name not in known:
+            raise ModelError(
+                f"nothing makes output {value.name!r}", where=str(path), hint=_EXPORT_HINT
+            )
+    for tensor in graph.initializer:
+        _check_bytes(tensor, path)
+    for value in (*graph.input, *graph.output):
+        if not value.type.HasField("tensor_type") or not value.type.tensor_type.elem_type:
+            raise ModelError(
+                f"{value.name!r} is not a tensor of a known type",
+                where=str(path),
+                accepted=("tensor inputs and outputs",),
+            )
+
+
+def _check_operators(model: onnx.ModelProto, path: Path) -> None:
+    versions = {entry.domain or "": entry.version for entry in model.opset_import}
+    functions = {(function.domain, function.name) for function in model.functions}
+    if versions.get("", 0) > onnx.defs.onnx_opset_version():
+        raise ModelError(
+            f"opset {versions['']} is newer than any known one",
+            where=str(path),
+            accepted=(f"up to opset {onnx.defs.onnx_opset_version()}",),
+        )
+    for node in all_nodes(model):
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if domain in _RUNTIME_DOMAINS or (node.domain, node.op_type) in functions:
+            continue
+        if domain not in _STANDARD_DOMAINS or not onnx.defs.has(node.op_type, domain):
+            raise ModelError(
+                f"node {node.name!r} uses the unknown operator {node.domain or 'ai.onnx'}"
+                f".{node.op_type}",
+                where=str(path),
+                accepted=("operators of ai.onnx, ai.onnx.ml and com.microsoft",),
+                hint="Export the model without custom operators.",
+            )
+
+
+def _check_bytes(tensor: onnx.TensorProto, path: Path) -> None:
+    """Compare the bytes an initializer has with those its shape needs."""
+    if tensor.data_location == onnx.TensorProto.EXTERNAL or not tensor.HasField("raw_data"):
+        return
+    needed = _size_bytes(tensor)
+    if len(tensor.raw_data) != needed:
+        raise ModelError(
+            f"initializer {tensor.name!r} has {len(tensor.raw_data)} bytes and needs {needed}",
+            where=str(path),
+            hint=_EXPORT_HINT,
+        )
+
+
+def _size_bytes(tensor: onnx.TensorProto) -> int:
+    count = math.prod(tensor.dims)
+    if tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
+        return (count + 1) // 2
+    return count * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+
+
+def _external_files(model: onnx.ModelProto, path: Path) -> Mapping[str, int]:
+    """Return the files the graph refers to, and how many bytes it needs of each."""
+    needed: dict[str, int] = {}
+    for tensor in _tensors(model):
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = check_inside(entries.get("location", ""), path)
+        try:
+            offset = int(entries.get("offset", "0"))
+            length = int(entries.get("length", str(_size_bytes(tensor))))
+        except ValueError:
+            offset = length = -1
+        if offset < 0 or length != _size_bytes(tensor):
+            raise ModelError(
+                f"initializer {tensor.name!r} does not say where its {_size_bytes(tensor)} bytes"
+                f" lie in {location}",
+                where=str(path),
+                hint=_EXPORT_HINT,
+            )
+        needed[location] = max(needed.get(location, 0), offset + length)
+    return needed
+
+
+def _tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    attributes = (attribute for node in all_nodes(model) for attribute in node.attribute)
+    return [
+        *model.graph.initializer,
+        *(tensor for a in attributes for tensor in (a.t, *a.tensors)),
+    ]
+
+
+def _precision_of(model: onnx.ModelProto) -> str:
+    """Return the precision most weights are stored in; fp32 where there are none."""
+    sizes: dict[str, int] = {}
+    names = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16", **_QUANTIZED_BITS}
+    bits = {
+        a.i
+        for n in all_nodes(model)
+        if n.op_type == "MatMulNBits"
+        for a in n.attribute
+        if a.name == "bits"
+    }
+    for tensor in model.graph.initializer:
+        if name := names.get(tensor.data_type):
+            if name == "int8" and bits:  # packed: the operator says how many bits a weight has
+                name = f"int{max(bits)}"
+            sizes[name] = sizes.get(name, 0) + math.prod(tensor.dims)
+    return max(sizes, key=lambda name: sizes[name]) if sizes else "fp32"

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading how a directory wants its text embedded: the tokenizer and sentence-transformers' files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate_core.errors import ModelError
+
+from ..facts import Facts
+from ..files import SourceFiles, check_inside, read_limited
+from .prepared import Prepared
+
+#: The largest multilingual vocabularies in use come to 35 MB.
+TOKENIZER_LIMIT_BYTES = 64 << 20
+POOLINGS = ("mean", "cls", "max")
+_MODULES = ("Transformer", "Pooling", "Normalize")
+_LEGACY_POOLINGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_TOKENIZER_HINT = (
+    "Write it with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
+)
+
+
+def prepare(
+    directory: Path, files: SourceFiles, facts: Facts, max_positions: int | None
+) -> Prepared:
+    """Return the processor of a directory; ModelError for files that are missing or wrong."""
+    path = files.require(directory / "tokenizer.json", _TOKENIZER_HINT)
+    text = read_limited(path, TOKENIZER_LIMIT_BYTES)
+    tokenizer = parse_tokenizer(text, str(path))
+    config = _optional(files, directory / "config.json")
+    sentence = _optional(files, directory / "sentence_bert_config.json")
+    pooling, normalize, source = _pooling(directory, files)
+
+    lengths = [max_positions, sentence.get("max_seq_length")]
+    if not any(lengths):
+        lengths.append(config.get("max_position_embeddings"))
+    known = [n for n in lengths if isinstance(n, int) and not isinstance(n, bool) and n > 0]
+    special = tokenizer.num_special_tokens_to_add(False)
+    if not known or min(known) <= special:
+        raise ModelError(
+            "its files do not say how long a text may be",
+            where=str(directory),
+            hint='Add {"max_seq_length": 512} as sentence_bert_config.json.',
+        )
+    pad_token, pad_id = _padding(
+        tokenizer, config, _optional(files, path.with_name("tokenizer_config.json")), path
+    )
+    return Prepared(
+        task="text_embedding",
+        kind="text_embedding",
+        family=config.get("model_type"),
+        settings={
+            "inputs": [tensor.name for tensor in facts.inputs],
+            "output": _token_output(facts),
+            "max_length": min(known),
+            "pad_token": pad_token,
+            "pad_id": pad_id,
+            "lowercase": sentence.get("do_lower_case") is True,
+            "pooling": pooling,
+            "normalize": normalize,
+        },
+        contents={"tokenizer.json": text},
+        notes={"pooling": pooling, "normalize": normalize, "pooling_source": source},
+    )
+
+
+def prepare_beside(directory: Path, files: SourceFiles, facts: Facts) -> Prepared | None:
+    """Return the processor for an ONNX file, or None where the files beside it make none."""
+    has_files = [files.has(directory / name) for name in ("tokenizer.json", "config.json")]
+    names = {tensor.name for tensor in facts.inputs}
+    is_encoder = {"input_ids"} <= names <= {"input_ids", "attention_mask", "token_type_ids"}
+    if not all(has_files) or not is_encoder or _token_output(facts) is None:
+        return None
+    return prepare(directory, files, facts, None)
+
+
+def parse_tokenizer(text: bytes, where: str) -> Any:
+    """Return the `tokenizers.Tokenizer`; ModelError when it cannot be read."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_str(text.decode("utf-8"))
+    except Exception as error:  # the library raises bare Exceptions
+        raise ModelError(
+            f"this is not a tokenizer: {error}", where=where, hint=_TOKENIZER_HINT
+        ) from error
+
+
+def _token_output(facts: Facts) -> str | None:
+    """Return the output that has one vector per token."""
+    rank3 = [t.name for t in facts.outputs if len(t.shape) == 3 and t.dtype.startswith("float")]
+    for name in ("last_hidden_state", "token_embeddings"):
+        if name in rank3:
+            return name
+    return rank3[0] if rank3 else None
+
+
+def _pooling(directory: Path, files: SourceFiles) -> tuple[str, bool, str]:
+    """Return how to pool, whether to normalise, and which file says so."""
+    if not files.has(directory / "modules.json"):
+        return "mean", False, "default: there is no modules.json"
+    place = directory / "modules.json"
+    modules = files.json(place)
+    kinds: dict[str, Mapping[str, Any]] = {}
+    for module in modules if isinstance(modules, list) else [None]:
+        kind = str(module.get("type")).rpartition(".")[2] if isinstance(module, dict) else "?"
+        if kind not in _MODULES:
+            raise ModelError(
+                f"this pipeline has the step {kind!r}",
+                where=str(place),
+                accepted=_MODULES,
+                hint="Without that step the embeddings would be wrong.",
+            )
+        kinds[kind] = module
+    if "Pooling" not in kinds:
+        return "mean", "Normalize" in kinds, "default: modules.json has no pooling"
+    folder = check_inside(str(kinds["Pooling"].get("path")), place)
+    config_path = directory / folder / "config.json"
+    pooling = _pooling_mode(files.json_object(config_path), config_path)
+    return pooling, "Normalize" in kinds, f"{folder}/config.json"
+
+
+def _pooling_mode(config: Mapping[str, Any], path: Path) -> str:
+    modes: Sequence[Any]
+    if "pooling_mode" in config:
+        mode = config["pooling_mode"]
+        modes = mode if isinstance(mode, list) else [mode]
+    else:
+        modes = [word for key, word in _LEGACY_POOLINGS.items() if config.get(key) is True]
+    if len(modes) != 1 or modes[0] not in POOLINGS:
+        raise ModelError(f"pooling is {list(modes)}", where=str(path), accepted=POOLINGS)
+    return str(modes[0])
+
+
+def _padding(
+    tokenizer: Any, config: Mapping[str, Any], extra: Mapping[str, Any], path: Path
+) -> tuple[str, int]:
+    """Return the padding token and its id: from the tokenizer's files, else from the model's."""
+    token = extra.get("pad_token")
+    if isinstance(token, dict):
+        token = token.get("content")
+    if token is None and tokenizer.padding:
+        token = tokenizer.padding["pad_token"]
+    if token is None and isinstance(config.get("pad_token_id"), int):
+        token = tokenizer.id_to_token(config["pad_token_id"])
+    pad_id = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    if pad_id is None:
+        raise ModelError(
+            "no padding token is known to the tokenizer", where=str(path), hint=_TOKENIZER_HINT
+        )
+    return str(token), int(pad_id)
+
+
+def _optional(files: SourceFiles, path: Path) -> dict[str, Any]:
+    return files.json_object(path) if files.has(path) else {}
