@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find, measure and end the processes of a launch, and nobody else's.
+
+Every process of a launch inherits `ACCELERATE_LAUNCH=<tag>`. The tag names the host process that
+owns the launch, so that what a crashed host left behind is told from what a living one uses.
+Process groups are not enough: crash handlers leave theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+TAG_VARIABLE = "ACCELERATE_LAUNCH"
+PROFILE_VARIABLE = "ACCELERATE_PROFILE"
+#: In a launch's folder: the session id of its first process.
+SESSION_FILE = "session"
+
+_TAG = re.compile(r"(?P<pid>[0-9a-f]+)-(?P<start>[0-9a-f]+)-[0-9a-f]{6}")
+# A Unix socket's path has 104 to 108 bytes; Chromium makes
+# `<TMPDIR>/org.chromium.Chromium.XXXXXX/SingletonSocket`.
+_LONGEST_FOLDER = 54
+_LOOK_AGAIN_S = 0.02
+
+
+def new_tag() -> str:
+    """Return a fresh tag: pid and start time of this process in hexadecimal, and randomness."""
+    pid = os.getpid()
+    return f"{pid:x}-{_start_time(pid) or 0:x}-{secrets.token_hex(3)}"
+
+
+def owner_is_alive(tag: str) -> bool:
+    """Whether the host process that made `tag` still runs; a reused pid is not taken for it."""
+    match = _TAG.fullmatch(tag)
+    if not match:
+        return True  # not a tag of ours: not ours to end
+    started = _start_time(int(match["pid"], 16))
+    # The start time is computed from a clock that may be adjusted by a second.
+    return started is not None and abs(started - int(match["start"], 16)) <= 2
+
+
+def _start_time(pid: int) -> int | None:
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
+def _tagged() -> Iterator[tuple[str, str | None, psutil.Process]]:
+    """Yield tag, profile and process of everything that was started by any host of ours."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            environment = process.environ()
+            if (tag := environment.get(TAG_VARIABLE)) and process.pid != os.getpid():
+                yield tag, environment.get(PROFILE_VARIABLE), process
+
+
+def is_running(process: psutil.Process) -> bool:
+    """Whether a process runs; one that only waits to be reaped by its parent does not."""
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def members(tag: str, session: int | None = None) -> list[psutil.Process]:
+    """Return the running processes of a launch, parents before children.
+
+    Chromium's children overwrite their environment with their title, and sandboxed ones hide it:
+    descendants count too, and whatever is in the `session` the launch began with.
+    """
+    import psutil
+
+    found = {process.pid: process for other, _, process in _tagged() if other == tag}
+    for process in [*found.values(), *_in_session(session, found)]:
+        found[process.pid] = process
+        with contextlib.suppress(psutil.Error):
+            found.update((child.pid, child) for child in process.children(recursive=True))
+    found.pop(os.getpid(), None)
+    return sorted(filter(is_running, found.values()), key=lambda process: process.pid)
+
+
+def _in_session(session: int | None, known: Collection[int]) -> Iterator[psutil.Process]:
+    """Yield the processes of a session, unless its number has come to belong to somebody else."""
+    import psutil
+
+    if session is None:
+        return
+    leader = psutil.Process(session) if psutil.pid_exists(session) else None
+    if leader and session not in known and is_running(leader):
+        return
+    for pid in psutil.pids() if hasattr(os, "getsid") else known:
+        with contextlib.suppress(OSError, psutil.Error):
+            if os.getsid(pid) == session:
+                yield psutil.Process(pid)
+
+
+def kill(tag: str, session: int | None = None) -> int:
+    """Kill every process of a launch and wait until none runs; return how many there were."""
+    import psutil
+
+    killed: set[int] = set()
+    deadline = time.monotonic() + 10
+    while (running := members(tag, session)) and time.monotonic() < deadline:
+        for process in running:
+            killed.add(process.pid)
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        while any(map(is_running, running)) and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN_S)
+    return len(killed)
+
+
+def wait_ended(tag: str, session: int | None, timeout_s: float) -> bool:
+    """Wait until no process of a launch runs; False when some still does after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while members(tag, session):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_LOOK_AGAIN_S)
+    return True
+
+
+def memory(tag: str, session: int | None = None) -> int | None:
+    """Return the PSS of a launch in bytes; None where the system does not tell for all of it."""
+    import psutil
+
+    total = 0
+    running = members(tag, session)
+    for process in running:
+        try:
+            total += process.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        except (psutil.Error, AttributeError, OSError):
+            return None
+    return total or None
+
+
+def profile_is_used(profile: Path) -> bool:
+    """Whether a process of ours runs on this profile folder."""
+    wanted = str(profile)
+    return any(used == wanted and is_running(process) for _, used, process in _tagged())
+
+
+# --- folders ----------------------------------------------------------------------------------
+
+
+def make_folder(state_dir: Path, tag: str) -> Path:
+    """Make the private folder of a launch; its name is the tag, so that it can be reaped."""
+    folder = state_dir / "launches" / tag
+    if len(str(folder)) > _LONGEST_FOLDER and os.name == "posix":
+        folder = _short_root() / f"accelerate-{tag}"
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / "tmp").mkdir(mode=0o700)
+    return folder
+
+
+def _short_root() -> Path:
+    return Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a launch's folder, and the X display that it names."""
+    with contextlib.suppress(OSError, ValueError):
+        _remove_display(int((folder / "display").read_text()), folder)
+    for _ in range(5):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)  # Windows: a file may be held for a moment after its process ended
+
+
+def _remove_display(number: int, folder: Path) -> None:
+    """Remove the lock and socket that a killed X server left, unless a living one has them."""
+    lock = Path(f"/tmp/.X{number}-lock")
+    owner = int((folder / "display_pid").read_text())
+    if int(lock.read_text()) == owner and _start_time(owner) is None:
+        lock.unlink(missing_ok=True)
+        Path(f"/tmp/.X11-unix/X{number}").unlink(missing_ok=True)
+
+
+def _folders(state_dir: Path) -> Iterable[tuple[str, Path]]:
+    for place, prefix in ((state_dir / "launches", ""), (_short_root(), "accelerate-")):
+        for folder in place.glob(f"{prefix}*-*-*") if place.is_dir() else ():
+            tag = folder.name.removeprefix(prefix)
+            with contextlib.suppress(OSError):
+                mine = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
+                if mine and _TAG.fullmatch(tag) and folder.is_dir() and not folder.is_symlink():
+                    yield tag, folder
+
+
+def reap_orphans(state_dir: Path) -> int:
+    """End what crashed hosts left: their browsers and temporary folders.
+
+    Launches whose host still runs, and browsers of other people, are not touched. Returns how
+    many processes were killed.
+    """
+    folders = {tag: folder for tag, folder in _folders(state_dir) if not owner_is_alive(tag)}
+    tags = {tag for tag, _, _ in _tagged() if not owner_is_alive(tag)} | folders.keys()
+    killed = sum(kill(tag, _session(folders.get(tag))) for tag in tags)
+    for folder in folders.values():
+        remove_folder(folder)
+    return killed
+
+
+def _session(folder: Path | None) -> int | None:
+    try:
+        return int((folder / SESSION_FILE).read_text()) if folder else None
+    except (OSError, ValueError):
+        return None
+
+
+def reap_own() -> None:
+    """End every launch of this very process: the last resort when it exits without closing."""
+    prefix = new_tag().rsplit("-", 1)[0] + "-"
+    for tag in {tag for tag, _, _ in _tagged() if tag.startswith(prefix)}:
+        kill(tag)
