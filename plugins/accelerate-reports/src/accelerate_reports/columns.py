@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import attrs
 
-from .rows import UNKNOWN, Row, load_ms
+from .rows import CONDITIONS, UNKNOWN, Row, load_ms, varying
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +71,26 @@ def _count(title: str, number: Callable[[Row], int | None], help: str) -> Column
     return Column(title=title, help=help, text=text, number=number)
 
 
+def filled(
+    names: Iterable[str], rows: Sequence[Row], always: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return the columns worth showing.
+
+    Those of `always`, and those with a known value; a condition only where rows differ in it.
+    """
+    different = varying(rows)
+    return tuple(
+        name
+        for name in names
+        if name in always
+        or (
+            name in different
+            if name in CONDITIONS
+            else any(COLUMNS[name].text(row) != UNKNOWN for row in rows)
+        )
+    )
+
+
 COLUMNS: dict[str, Column] = {
     "model": Column(title="model", text=lambda row: row.model),
     "precision": Column(title="precision", text=lambda row: row.precision),
@@ -84,7 +104,7 @@ COLUMNS: dict[str, Column] = {
     "status": Column(
         title="status",
         help="ok; mismatch: it ran and the numbers are wrong; failed; missing; skipped",
-        text=lambda row: row.status,
+        text=lambda row: row.status.value,
     ),
     "device": Column(
         title="device",

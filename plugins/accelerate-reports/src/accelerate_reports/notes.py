@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import attrs
 
-from accelerate_core.types import CellStatus
+from accelerate_core.types import CellStatus, RunSummary
 
-from .rows import Row
+from .columns import short
+from .rows import Row, duration_s, one_line
 
 SIMULATED_NOTE = "SIMULATED: made up by the fake backend. These rows measure nothing."
 SOFTWARE_NOTE = (
@@ -60,7 +61,7 @@ def problems(rows: Sequence[Row]) -> tuple[Problem, ...]:
         text = row.explanation or _UNEXPLAINED[row.status]
         # What ran and went wrong fails in any case; what did not run fails only if required.
         never_ran = row.status in (CellStatus.MISSING, CellStatus.SKIPPED)
-        status = f"{row.status}, required" if never_ran and row.is_failure else row.status
+        status = f"{row.status}, required" if never_ran and row.is_failure else row.status.value
         key = (row.where, status, row.is_failure, text, row.remedy)
         merged[key] = merged.get(key, 0) + 1
     found = [
@@ -100,3 +101,19 @@ def environments(rows: Sequence[Row]) -> tuple[Environment, ...]:
         if known:
             found[row.target, known] = Environment(target=row.target, parts=known)
     return tuple(found.values())
+
+
+def facts(summary: RunSummary) -> dict[str, str]:
+    """Return what identifies the run: label to text, unknown ones left out."""
+    run = summary.run
+    seconds = duration_s(summary)
+    host = ", ".join(f"{key} {value}" for key, value in run.host.items())
+    known = {
+        "run": run.name,
+        "id": run.id,
+        "started": run.started_at.isoformat(sep=" ", timespec="seconds"),
+        "took": f"{short(seconds)} s" if seconds is not None else None,
+        "host": host,
+        "commit": run.project_commit,
+    }
+    return {label: one_line(text) for label, text in known.items() if text}

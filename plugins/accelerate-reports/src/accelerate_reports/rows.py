@@ -25,9 +25,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uff
 
 def clean(text: str) -> str:
     """Return `text` with everything unprintable replaced, safe for every format's encoder."""
-    return _UNPRINTABLE.sub(
-        "\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n")
-    )
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def one_line(text: str) -> str:
@@ -45,7 +43,7 @@ class Row:
     sequence_length: int | None
     target: str  #: what ran, or was to run
     fell_back_from: str | None  #: what was asked for, when a fallback ran instead
-    status: str  #: a `CellStatus` value
+    status: CellStatus
     is_required: bool
     is_failure: bool
     is_simulated: bool | None
@@ -131,7 +129,7 @@ def row(measurement: Measurement) -> Row:
         sequence_length=cell.sequence_length,
         target=one_line(str(cell.target)),
         fell_back_from=_text(measurement.fell_back_from),
-        status=measurement.status.value,
+        status=measurement.status,
         is_required=measurement.is_required,
         is_failure=measurement.is_failure,
         is_simulated=worker.is_simulated if worker else None,

@@ -16,6 +16,8 @@ from accelerate_core.serial import from_plain, to_plain
 from accelerate_core.types import RunSummary
 
 from .files import FileReport, report_path
+from .notes import warnings
+from .rows import rows
 
 #: Raised when a reader of the previous format could misread this one.
 FORMAT_VERSION = 1
@@ -23,7 +25,8 @@ FORMAT_VERSION = 1
 
 def render(summary: RunSummary) -> str:
     """Return the summary as JSON with sorted keys; NaN and infinities become strings."""
-    data = {"format_version": FORMAT_VERSION, **to_plain(summary)}
+    warned = warnings(rows(summary), is_interrupted=summary.run.is_interrupted)
+    data = {"format_version": FORMAT_VERSION, "warnings": list(warned), **to_plain(summary)}
     return json.dumps(_finite(data), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 

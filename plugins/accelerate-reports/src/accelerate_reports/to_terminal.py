@@ -18,8 +18,8 @@ from accelerate_core.protocols import Context, Report
 from accelerate_core.types import Cell, CellStatus, Measurement, RunSummary
 
 from . import notes
-from .columns import COLUMNS, Column, short
-from .rows import CONDITIONS, UNKNOWN, Row, counts, duration_s, row, rows, title, varying
+from .columns import COLUMNS, Column, filled, short
+from .rows import CONDITIONS, Row, counts, duration_s, row, rows, title, varying
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -116,7 +116,10 @@ class ResultTable:
         from rich import box
         from rich.table import Table
 
-        names = fitting(self._rows, width, [name for name in SHOWN if self._is_telling(name)])
+        conditions = varying(self._cells or self._rows)
+        others = [name for name in SHOWN if name not in CONDITIONS]
+        always = [name for name in others if name not in DISPENSABLE]
+        names = fitting(self._rows, width, (*conditions, *filled(others, self._rows, always)))
         table = Table(
             title=title(self._cells or self._rows) or None,
             title_justify="left",
@@ -130,13 +133,6 @@ class ResultTable:
         for shown in self._rows:
             table.add_row(*row_cells(shown, names))
         return table
-
-    def _is_telling(self, name: str) -> bool:
-        if name in CONDITIONS:
-            return name in varying(self._cells or self._rows)
-        # Columns that nobody filled make the others hard to find.
-        optional = name in DISPENSABLE
-        return not optional or any(COLUMNS[name].text(row) != UNKNOWN for row in self._rows)
 
 
 def _add_column(table: Table, column: Column, *, is_wrapped: bool) -> None:
