@@ -11,32 +11,31 @@ import math
 
 import attrs
 import numpy as np
-import onnx_ir as ir
 
-from .graph import GraphBuilder
+from .graph import GraphBuilder, Value
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
 
 
-def linear(g: GraphBuilder, x: ir.Value, name: str, size_in: int, size_out: int) -> ir.Value:
+def linear(g: GraphBuilder, x: Value, name: str, size_in: int, size_out: int) -> Value:
     """Multiply [..., size_in] by a checkpoint's [size_out, size_in] matrix and add its bias."""
     with g.scope(name.rsplit(".", 1)[-1]):
         product = g.op("MatMul", x, g.weight(f"{name}.weight", (size_out, size_in), transpose=True))
         return g.op("Add", product, g.weight(f"{name}.bias", (size_out,)))
 
 
-def layer_norm(g: GraphBuilder, x: ir.Value, name: str, size: int, epsilon: float) -> ir.Value:
+def layer_norm(g: GraphBuilder, x: Value, name: str, size: int, epsilon: float) -> Value:
     """Normalise the last dimension, then scale and shift it."""
     scale, shift = (g.weight(f"{name}.{part}", (size,)) for part in ("weight", "bias"))
     return g.op("LayerNormalization", x, scale, shift, axis=-1, epsilon=epsilon)
 
 
-def embedding(g: GraphBuilder, ids: ir.Value, name: str, rows: int, size: int) -> ir.Value:
+def embedding(g: GraphBuilder, ids: Value, name: str, rows: int, size: int) -> Value:
     """Look up the rows of a table."""
     return g.op("Gather", g.weight(f"{name}.weight", (rows, size)), ids)
 
 
-def first_rows(g: GraphBuilder, like: ir.Value, name: str, rows: int, size: int) -> ir.Value:
+def first_rows(g: GraphBuilder, like: Value, name: str, rows: int, size: int) -> Value:
     """Return one row of a table per position of `like` [batch, sequence]: [sequence, size]."""
     # Folded to a constant as soon as the sequence length is fixed.
     length = g.op("Shape", like, start=1, end=2)
@@ -44,20 +43,20 @@ def first_rows(g: GraphBuilder, like: ir.Value, name: str, rows: int, size: int)
     return g.op("Slice", table, g.integers(0), length, g.integers(0))
 
 
-def padding_bias(g: GraphBuilder, mask: ir.Value) -> ir.Value:
+def padding_bias(g: GraphBuilder, mask: Value) -> Value:
     """Turn a mask of 1 and 0 [batch, sequence] into 0 and a huge negative [batch, 1, 1, sequence].
 
     After softmax a masked position is exactly 0.
     """
     # float16 leaves room for the score that is added to it: no infinity ever arises.
-    lowest = -60000.0 if g.dtype == ir.DataType.FLOAT16 else float(np.finfo(np.float32).min)
+    lowest = -60000.0 if g.dtype == "float16" else float(np.finfo(np.float32).min)
     with g.scope("padding_bias"):
-        numbers = g.op("Cast", mask, to=g.dtype)
+        numbers = g.op("Cast", mask, to=g.onnx_dtype)
         bias = g.op("Mul", g.op("Sub", g.number(1.0), numbers), g.number(lowest))
         return g.op("Unsqueeze", bias, g.integers(1, 2))
 
 
-def activation(g: GraphBuilder, x: ir.Value, kind: str) -> ir.Value:
+def activation(g: GraphBuilder, x: Value, kind: str) -> Value:
     """Apply one of `ACTIVATIONS`."""
     with g.scope(kind):
         match kind:
@@ -82,16 +81,16 @@ def activation(g: GraphBuilder, x: ir.Value, kind: str) -> ir.Value:
 
 def attention(
     g: GraphBuilder,
-    x: ir.Value,
-    bias: ir.Value,
+    x: Value,
+    bias: Value,
     names: AttentionNames,
     size: int,
     heads: int,
-) -> ir.Value:
+) -> Value:
     """Attend from every position of `x` [batch, sequence, size] to all; `bias` masks padding."""
     head_size = size // heads
 
-    def split(name: str, *order: int) -> ir.Value:
+    def split(name: str, *order: int) -> Value:
         projected = linear(g, x, name, size, size)
         with g.scope(name.rsplit(".", 1)[-1]):
             parts = g.op("Reshape", projected, g.integers(0, 0, heads, head_size))
@@ -140,8 +139,8 @@ class EncoderSizes:
 
 
 def post_norm_layer(
-    g: GraphBuilder, x: ir.Value, bias: ir.Value, names: LayerNames, sizes: EncoderSizes
-) -> ir.Value:
+    g: GraphBuilder, x: Value, bias: Value, names: LayerNames, sizes: EncoderSizes
+) -> Value:
     """Add attention, then a two-layer perceptron, each normalised after its residual."""
     with g.scope("attention"):
         attended = attention(g, x, bias, names.attention, sizes.hidden, sizes.heads)

@@ -25,7 +25,7 @@ from .files import Stamp, stamp
 #: Raise this whenever a graph, a spec or a processor comes out differently for the same files.
 BUILDER_VERSION = 1
 
-_LIBRARIES = ("accelerate-models", "onnx", "onnx-ir", "safetensors", "tokenizers")
+_LIBRARIES = ("accelerate-models", "onnx", "safetensors", "tokenizers")
 
 
 def spec_assets(spec: ModelSpec) -> tuple[Asset, ...]:

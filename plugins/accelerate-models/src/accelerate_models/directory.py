@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx_ir as ir
-
 from accelerate_core.errors import ModelError
 from accelerate_core.types import ModelSpec
 
@@ -16,7 +14,7 @@ from .config import ModelConfig
 from .facts import facts_of, identity_of
 from .families import family_of
 from .files import SourceFiles
-from .graph import DATA_NAME, GraphBuilder
+from .graph import DATA_NAME, GRAPH_NAME, GraphBuilder
 from .processors import prepare_processor
 
 _PRECISIONS = ("fp32", "fp16")
@@ -41,13 +39,13 @@ def from_directory(
     builder = GraphBuilder(checkpoint, precision)
     details = family.build(builder, config)
 
-    graph = ir.to_proto(builder.model())
+    graph = builder.model()
     facts = facts_of(graph)
     prepared = prepare_processor(
         family.task, directory, files, facts, max_positions=details["max_positions"]
     )
 
-    graph_asset = batch.put_bytes(graph.SerializeToString(deterministic=True), "model.onnx")
+    graph_asset = batch.put_bytes(graph.SerializeToString(deterministic=True), GRAPH_NAME)
     with batch.writer(DATA_NAME) as writer:
         builder.write_weights(writer)
     assets = (graph_asset, writer.asset)

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NewType
 
 import attrs
 import numpy as np
-import onnx_ir as ir
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 from accelerate_core.assets import AssetWriter
 
@@ -18,12 +20,16 @@ from .checkpoint import Checkpoint, StoredTensor
 if TYPE_CHECKING:
     from accelerate_core.types import Array
 
+#: A value in a graph: its name.
+Value = NewType("Value", str)
+
 #: LayerNormalization came with 17. Everything later that these graphs could use (Gelu in 20) is
 #: known to fewer execution providers, and ONNX Runtime fuses the plain form anyway.
 OPSET = 17
 IR_VERSION = 8
 #: Metadata key of a node: the block it belongs to, e.g. "encoder.layer.3".
 BLOCK_KEY = "accelerate.block"
+GRAPH_NAME = "model.onnx"
 DATA_NAME = "model.onnx.data"
 _ALIGNMENT_BYTES = 64
 
@@ -46,13 +52,13 @@ class GraphBuilder:
     """
 
     def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
-        self.dtype = ir.DataType.FLOAT16 if precision == "fp16" else ir.DataType.FLOAT
+        #: What the graph computes in: "float32" or "float16".
+        self.dtype = "float16" if precision == "fp16" else "float32"
+        self.onnx_dtype = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.FLOAT
         self._checkpoint = checkpoint
-        self._nodes: list[ir.Node] = []
-        self._inputs: list[ir.Value] = []
-        self._outputs: list[ir.Value] = []
+        self._graph = onnx.GraphProto(name="model")
         self._weights: dict[str, Weight] = {}
-        self._initializers: dict[str, ir.Value] = {}
+        self._initializers: set[str] = set()
         self._scopes: list[str] = []
         self._block = ""
         self._names: dict[str, int] = {}
@@ -73,95 +79,85 @@ class GraphBuilder:
         yield
         self._scopes.pop()
 
-    def input(self, name: str) -> ir.Value:
+    def input(self, name: str) -> Value:
         """Add an int64 input [batch, sequence]."""
-        value = ir.val(name, ir.DataType.INT64, ["batch", "sequence"])
-        self._inputs.append(value)
-        return value
+        self._graph.input.append(
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
+        )
+        return Value(name)
 
-    def output(self, value: ir.Value, name: str, shape: Sequence[int | str]) -> None:
+    def output(self, value: Value, name: str, shape: Sequence[int | str]) -> None:
         """Make a value an output: float32, whatever the graph computes in."""
-        is_float32 = self.dtype == ir.DataType.FLOAT
-        result = value if is_float32 else self.op("Cast", value, to=ir.DataType.FLOAT)
-        result.name = name
-        result.shape = ir.Shape(shape)
-        result.dtype = ir.DataType.FLOAT
-        self._outputs.append(result)
+        is_float32 = self.onnx_dtype == TensorProto.FLOAT
+        self._graph.node.append(
+            helper.make_node("Identity", [value], [name], name=name)
+            if is_float32
+            else helper.make_node("Cast", [value], [name], name=name, to=TensorProto.FLOAT)
+        )
+        self._graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
-    def op(self, op_type: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
+    def op(self, op_type: str, *inputs: Value, **attributes: Any) -> Value:
         """Add a node with one output and return that output."""
         name = self._unique("/".join([*self._scopes, op_type]))
-        node = ir.node(
-            op_type,
-            inputs,
-            attributes,
-            name=name,
-            outputs=[ir.Value(name=f"{name}:0")],
-            metadata_props={BLOCK_KEY: self._block} if self._block else None,
-        )
-        self._nodes.append(node)
-        return node.outputs[0]
+        node = helper.make_node(op_type, inputs, [f"{name}:0"], name=name, **attributes)
+        if self._block:
+            node.metadata_props.add(key=BLOCK_KEY, value=self._block)
+        self._graph.node.append(node)
+        return Value(node.output[0])
 
-    def weight(self, name: str, shape: tuple[int, ...], *, transpose: bool = False) -> ir.Value:
+    def weight(self, name: str, shape: tuple[int, ...], *, transpose: bool = False) -> Value:
         """Return a tensor of the checkpoint; `shape` is the one it must have there."""
-        if name in self._initializers:
-            return self._initializers[name]
-        tensor = self._checkpoint.tensor(name, shape)
-        offset = -(-self._end // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
-        size_bytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
-        self._weights[name] = Weight(tensor, transpose, offset, int(size_bytes))
-        self._end = offset + int(size_bytes)
-        graph_shape = ir.Shape(shape[::-1] if transpose else shape)
-        external = ir.ExternalTensor(
-            DATA_NAME, offset, int(size_bytes), self.dtype, shape=graph_shape, name=name
-        )
-        return self._add_initializer(name, external, graph_shape)
+        if name not in self._weights:
+            tensor = self._checkpoint.tensor(name, shape)
+            offset = -(-self._end // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+            size_bytes = math.prod(shape) * np.dtype(self.dtype).itemsize
+            self._weights[name] = Weight(tensor, transpose, offset, size_bytes)
+            self._end = offset + size_bytes
+            entry = self._graph.initializer.add(
+                name=name,
+                data_type=self.onnx_dtype,
+                dims=shape[::-1] if transpose else shape,
+                data_location=TensorProto.EXTERNAL,
+            )
+            for key, value in (("location", DATA_NAME), ("offset", offset), ("length", size_bytes)):
+                entry.external_data.add(key=key, value=str(value))
+        return Value(name)
 
-    def constant(self, values: Array) -> ir.Value:
+    def constant(self, values: Array) -> Value:
         """Return a small constant, shared by all that ask for the same one."""
-        dims = "x".join(map(str, values.shape)) or "scalar"
-        text = "_".join(f"{value:g}" for value in values.flatten().tolist())
-        name = f"constant_{values.dtype}_{dims}_{text}"
-        if name in self._initializers:
-            return self._initializers[name]
-        tensor = ir.tensor(values, name=name)
-        return self._add_initializer(name, tensor, ir.Shape(values.shape))
+        parts = [values.dtype.name, *map(str, values.shape), *map(str, values.flatten().tolist())]
+        name = "constant/" + "_".join(parts)
+        if name not in self._initializers:
+            self._initializers.add(name)
+            self._graph.initializer.append(numpy_helper.from_array(values, name))
+        return Value(name)
 
-    def integers(self, *values: int) -> ir.Value:
+    def integers(self, *values: int) -> Value:
         """Return an int64 constant [n]."""
         return self.constant(np.array(values, np.int64))
 
-    def number(self, value: float) -> ir.Value:
+    def number(self, value: float) -> Value:
         """Return a scalar of the dtype the graph computes in."""
-        return self.constant(np.array(value, self.dtype.numpy()))
+        return self.constant(np.array(value, self.dtype))
 
-    def model(self) -> ir.Model:
+    def model(self) -> onnx.ModelProto:
         """Return the finished graph; its weights are external data named `DATA_NAME`."""
-        graph = ir.Graph(
-            self._inputs,
-            self._outputs,
-            nodes=self._nodes,
-            initializers=list(self._initializers.values()),
-            opset_imports={"": OPSET},
-            name="model",
+        return helper.make_model(
+            self._graph,
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            producer_name="accelerate-models",
         )
-        return ir.Model(graph, ir_version=IR_VERSION, producer_name="accelerate-models")
 
     def write_weights(self, writer: AssetWriter) -> None:
         """Stream all weights in their order, converted and transposed one at a time."""
         end = 0
-        numpy_dtype = self.dtype.numpy()
         for weight in self._weights.values():
             writer.write(b"\0" * (weight.offset - end))
-            values = weight.tensor.read(numpy_dtype.name)
+            values = weight.tensor.read(self.dtype)
             values = np.ascontiguousarray(values.T if weight.is_transposed else values)
-            writer.write(memoryview(values).cast("B") if values.size else b"")
+            writer.write(values.reshape(-1).view(np.uint8).data)
             end = weight.offset + weight.size_bytes
-
-    def _add_initializer(self, name: str, tensor: ir.TensorProtocol, shape: ir.Shape) -> ir.Value:
-        value = ir.val(name, tensor.dtype, shape, const_value=tensor)
-        self._initializers[name] = value
-        return value
 
     def _unique(self, name: str) -> str:
         count = self._names.get(name, 0)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from accelerate_core.errors import ModelError
 from accelerate_core.types import ModelSpec
@@ -16,6 +16,7 @@ from accelerate_core.types import ModelSpec
 from .cache import AssetBatch
 from .facts import all_nodes, facts_of, identity_of
 from .files import SourceFiles, check_inside
+from .graph import GRAPH_NAME
 from .processors import prepare_processor_beside
 
 #: A protobuf message cannot be larger; weights beyond it lie in external data.
@@ -58,7 +59,7 @@ def from_onnx(path: Path, files: SourceFiles, batch: AssetBatch, precision: str)
     prepared = prepare_processor_beside(path.parent, files, facts)
 
     assets = (
-        batch.put_file(path, "model.onnx"),
+        batch.put_file(path, GRAPH_NAME),
         *(batch.put_file(path.parent / location, location) for location in locations),
     )
     return ModelSpec(
@@ -168,10 +169,10 @@ def _check_bytes(tensor: onnx.TensorProto, path: Path) -> None:
 
 
 def _size_bytes(tensor: onnx.TensorProto) -> int:
-    count = math.prod(tensor.dims)
+    count: int = math.prod(tensor.dims)
     if tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
         return (count + 1) // 2
-    return count * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return count * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
 def _external_files(model: onnx.ModelProto, path: Path) -> Mapping[str, int]:

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-import onnx_ir as ir
-
 from ..blocks import (
     ACTIVATIONS,
     AttentionNames,
@@ -20,11 +18,11 @@ from ..blocks import (
     post_norm_layer,
 )
 from ..config import ModelConfig
-from ..graph import GraphBuilder
+from ..graph import GraphBuilder, Value
 from .family import Family
 
 #: Return position embeddings for input_ids: [sequence, hidden] or [batch, sequence, hidden].
-Positions: TypeAlias = Callable[[GraphBuilder, ModelConfig, ir.Value, int], ir.Value]
+Positions: TypeAlias = Callable[[GraphBuilder, ModelConfig, Value, int], Value]
 
 
 def build(g: GraphBuilder, config: ModelConfig) -> Mapping[str, Any]:
@@ -65,7 +63,7 @@ def build_encoder(g: GraphBuilder, config: ModelConfig, positions: Positions) ->
     return {"hidden_size": hidden, "layers": layers, "heads": sizes.heads}
 
 
-def _positions(g: GraphBuilder, config: ModelConfig, ids: ir.Value, hidden: int) -> ir.Value:
+def _positions(g: GraphBuilder, config: ModelConfig, ids: Value, hidden: int) -> Value:
     rows = config.size("max_position_embeddings")
     return first_rows(g, ids, "embeddings.position_embeddings", rows, hidden)
 

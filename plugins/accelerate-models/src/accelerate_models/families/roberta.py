@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
+from onnx import TensorProto
 
 from ..blocks import embedding
 from ..config import ModelConfig
-from ..graph import GraphBuilder
+from ..graph import GraphBuilder, Value
 from .bert import build_encoder
 from .family import Family
 
@@ -25,13 +25,13 @@ def build(g: GraphBuilder, config: ModelConfig) -> Mapping[str, Any]:
     return {**facts, "max_positions": usable}
 
 
-def _positions(g: GraphBuilder, config: ModelConfig, ids: ir.Value, hidden: int) -> ir.Value:
+def _positions(g: GraphBuilder, config: ModelConfig, ids: Value, hidden: int) -> Value:
     """Count tokens other than padding from `pad_token_id + 1`; padding itself gets that id."""
     padding = config.integer("pad_token_id", 1)
     with g.scope("position_ids"):
         is_padding = g.op("Equal", ids, g.constant(np.array(padding, np.int64)))
         # int32: more providers sum and multiply it than int64.
-        is_token = g.op("Cast", g.op("Not", is_padding), to=ir.DataType.INT32)
+        is_token = g.op("Cast", g.op("Not", is_padding), to=TensorProto.INT32)
         count = g.op("CumSum", is_token, g.constant(np.array(1, np.int64)))
         positions = g.op(
             "Add", g.op("Mul", count, is_token), g.constant(np.array(padding, np.int32))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading how a directory wants its text embedded: the tokenizer and sentence-transformers' files."""
+"""How a directory wants its text embedded: its tokenizer and sentence-transformers' files."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _pooling(directory: Path, files: SourceFiles) -> tuple[str, bool, str]:
         return "mean", False, "default: there is no modules.json"
     place = directory / "modules.json"
     modules = files.json(place)
-    kinds: dict[str, Mapping[str, Any]] = {}
+    kinds: dict[str, Any] = {}
     for module in modules if isinstance(modules, list) else [None]:
         kind = str(module.get("type")).rpartition(".")[2] if isinstance(module, dict) else "?"
         if kind not in _MODULES:

@@ -43,7 +43,7 @@ class TextEmbedding(Processor):
         """
         if options:
             raise ModelError(f"unknown options: {sorted(options)}", accepted=("sequence_length",))
-        texts = [raw] if isinstance(raw, str) else raw
+        texts: Any = [raw] if isinstance(raw, str) else raw
         if not isinstance(texts, (list, tuple)) or not texts:
             raise ModelError("a text embedding needs texts", accepted=("str", "list of str"))
         for text in texts:
@@ -131,9 +131,11 @@ def pool(tokens: Array, mask: Array, kind: str) -> Array:
     The formulas are those of sentence-transformers.
     """
     if kind == "cls":
-        return tokens[np.arange(len(tokens)), mask.argmax(axis=1)]
+        first: Array = tokens[np.arange(len(tokens)), mask.argmax(axis=1)]
+        return first
     weights = mask[:, :, None].astype(np.float32)
     if kind == "max":
-        return np.where(weights > 0, tokens, -np.inf).max(axis=1)
-    total: Array = (tokens * weights).sum(axis=1)
-    return total / np.maximum(weights.sum(axis=1), 1e-9)
+        largest: Array = np.where(weights > 0, tokens, -np.inf).max(axis=1)
+        return largest
+    mean: Array = (tokens * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9)
+    return mean
