@@ -14,7 +14,7 @@ import cattrs
 import numpy as np
 
 from . import messages
-from .frames import INLINE_BYTES, MAX_TENSOR_BYTES, Buffer, FrameError, aligned
+from .frames import INLINE_BYTES, MAX_STREAMS, MAX_TENSOR_BYTES, Buffer, FrameError, aligned
 from .messages import TensorHeader
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ class Packed:
 def pack(tensors: Mapping[str, Sendable], next_stream: Callable[[], int]) -> Packed:
     """Lay tensors out: inline when they are small together, as streams otherwise.
 
-    An empty tensor is always inline. FrameError for a dtype or size that cannot cross.
+    An empty tensor is always inline. FrameError for a dtype, size or number that cannot cross.
     """
     raws = {name: _raw(tensor) for name, tensor in tensors.items()}
-    total = sum(aligned(len(raw.data)) for raw in raws.values() if isinstance(raw, Raw))
+    is_small = fits_inline(tensors)
     headers: list[TensorHeader] = []
     inline: list[Buffer] = []
     streams: list[tuple[int, Buffer]] = []
@@ -90,7 +90,7 @@ def pack(tensors: Mapping[str, Sendable], next_stream: Callable[[], int]) -> Pac
         place: dict[str, Any]
         if isinstance(raw, OnPage):
             size, place = size_of(raw.dtype, raw.shape), {"ref": raw.ref}
-        elif total <= INLINE_BYTES or not len(raw.data):
+        elif is_small or not len(raw.data):
             size, place = len(raw.data), {"offset": offset}
             inline.append(raw.data)
             offset += aligned(size)
@@ -100,7 +100,20 @@ def pack(tensors: Mapping[str, Sendable], next_stream: Callable[[], int]) -> Pac
         headers.append(
             TensorHeader(name=name, dtype=raw.dtype, shape=raw.shape, size_bytes=size, **place)
         )
+    if len(streams) > MAX_STREAMS:
+        raise FrameError(f"{len(streams)} large tensors in one message; {MAX_STREAMS} fit")
     return Packed(tuple(headers), tuple(inline), tuple(streams))
+
+
+def fits_inline(tensors: Mapping[str, Sendable]) -> bool:
+    """Whether tensors are small enough together to travel inside their message."""
+    return sum(aligned(_bytes(tensor)) for tensor in tensors.values()) <= INLINE_BYTES
+
+
+def _bytes(tensor: Sendable) -> int:
+    if isinstance(tensor, OnPage):
+        return 0
+    return len(tensor.data) if isinstance(tensor, Raw) else tensor.nbytes
 
 
 def _raw(tensor: Sendable) -> Raw | OnPage:
@@ -109,7 +122,7 @@ def _raw(tensor: Sendable) -> Raw | OnPage:
     size_of(tensor.dtype.name, tensor.shape)
     little = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
     # A view as bytes first: float16 and bool have no buffer format that casts.
-    data = memoryview(little.reshape(-1).view(np.uint8))
+    data = little.reshape(-1).view(np.uint8).data
     return Raw(tensor.dtype.name, tuple(tensor.shape), data)
 
 
@@ -246,13 +259,14 @@ def _make() -> cattrs.Converter:
     for kind in (int, str, bool):
         converter.register_structure_hook(kind, _exactly(kind))
     converter.register_structure_hook(float, _number)
-    converter.register_structure_hook_factory(
-        lambda hint: typing.get_origin(hint) is tuple, _tuple_hook
-    )
-    converter.register_structure_hook_factory(
-        lambda hint: typing.get_origin(hint) is Mapping, _mapping_hook
-    )
+    factories: dict[Any, Any] = {tuple: _tuple_hook, Mapping: _mapping_hook}
+    for origin, factory in factories.items():
+        converter.register_structure_hook_factory(_is_generic(origin), factory)
     return converter
+
+
+def _is_generic(origin: Any) -> Callable[[Any], bool]:
+    return lambda hint: typing.get_origin(hint) is origin
 
 
 _converter = _make()
