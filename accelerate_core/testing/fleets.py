@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fleets for testing policies: the fleet's own index, watched for policies that walk it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..fleet.policy import JobView, WorkerView
+from ..fleet.state import Fleet, JobState, WorkerState, WorkerStatus
+from ..types import Target, WorkerInfo
+
+#: Worker views one decision may ask for, in a fleet of any size.
+MOST_VIEWS = 512
+
+
+class WatchedFleet:
+    """A fleet to build step by step, which is also the view a policy gets.
+
+    AssertionError when one decision (since `begin`) asks for more than `MOST_VIEWS` workers.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.now_ns = 0
+        self.rng = random.Random(seed)
+        self.history: Mapping[str, Any] = {}
+        self._fleet = Fleet()
+        self._views = 0
+
+    def begin(self) -> None:
+        """Start counting anew: a decision is about to be made."""
+        self._views = 0
+
+    # --- what policies see --------------------------------------------------------------------
+
+    def worker(self, worker_id: str) -> WorkerView | None:
+        """Return one worker, or None when it is gone."""
+        self._count(1)
+        return self._fleet.worker(worker_id)
+
+    def idle(self, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
+        """Return up to `k` workers with room for `targets`."""
+        return self._counted(self._fleet.idle(targets, k))
+
+    def idle_with(self, model: str, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
+        """Return up to `k` workers with room for `targets` that have the model loaded."""
+        return self._counted(self._fleet.idle_with(model, targets, k))
+
+    def least_loaded(self, k: int, targets: Sequence[Target]) -> Sequence[WorkerView]:
+        """Return up to `k` ready workers, busy ones included."""
+        return self._counted(self._fleet.least_loaded(k, targets))
+
+    # --- what tests do ------------------------------------------------------------------------
+
+    def add(
+        self, worker_id: str, target: str, *, slots: int = 1, models: Iterable[str] = ()
+    ) -> None:
+        """Add a ready worker."""
+        concrete = Target.parse(target)
+        state = WorkerState(worker_id, 1, concrete, status=WorkerStatus.READY)
+        state.info = WorkerInfo(target=concrete, slots=slots)
+        self._fleet.add(state)
+        self._fleet.touch(state)
+        for model in models:
+            self._fleet.loaded(state, model)
+
+    def remove(self, worker_id: str) -> None:
+        """Lose a worker."""
+        self._fleet.remove(self._fleet.workers[worker_id])
+
+    def take(self, worker_id: str, job: JobView) -> None:
+        """Place a job on a worker, and load its model there."""
+        state = self._fleet.workers[worker_id]
+        state.jobs[job.id] = JobState(job)
+        self._fleet.touch(state)
+        self._fleet.loaded(state, job.model)
+
+    def finish(self, worker_id: str) -> None:
+        """Finish the oldest job of a worker."""
+        state = self._fleet.workers[worker_id]
+        state.jobs.pop(next(iter(state.jobs)))
+        self._fleet.touch(state)
+
+    def busy(self) -> list[str]:
+        """Return the ids of all workers that run something."""
+        return [state.id for state in self._fleet.workers.values() if state.jobs]
+
+    def view(self, worker_id: str) -> WorkerView | None:
+        """Return one worker, uncounted: for tests, not for policies."""
+        return self._fleet.worker(worker_id)
+
+    def ids(self) -> list[str]:
+        """Return the ids of all workers."""
+        return list(self._fleet.workers)
+
+    def _counted(self, views: Sequence[WorkerView]) -> Sequence[WorkerView]:
+        self._count(len(views))
+        return views
+
+    def _count(self, views: int) -> None:
+        self._views += views
+        assert self._views <= MOST_VIEWS, (
+            f"one decision asked for {self._views} workers: a policy asks the indexed view for "
+            "a few, it does not walk the fleet"
+        )
