@@ -147,6 +147,9 @@ class Worker:
 class Backend:
     """A way to execute, made once per host by `backend_create`."""
 
+    #: `LoadOptions.dimensions` must fix every free dimension.
+    needs_static_shapes: bool = False
+
     async def discover(self) -> Sequence[Availability]:
         """Say which targets exist here. Looks for binaries and packages; starts nothing."""
         raise Unsupported("this backend does not say what it can start")
@@ -331,4 +334,3 @@ class DoctorCheck(Protocol):
     def run(self, *, fix: bool = False) -> Sequence[DoctorFinding]:
         """Look, and with `fix` mend what `can_fix` says can be mended."""
         ...
-

@@ -80,16 +80,16 @@ class FleetView(Protocol):
         """Return one worker, or None when it is gone."""
         ...
 
-    def idle_with(self, model: str, targets: Sequence[Target]) -> Sequence[WorkerView]:
-        """Return idle workers for `targets` that have the model loaded."""
+    def idle_with(self, model: str, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
+        """Return up to `k` workers with room for `targets` that have the model loaded."""
         ...
 
-    def idle(self, targets: Sequence[Target]) -> Sequence[WorkerView]:
-        """Return idle workers for `targets`, least busy first, then by id."""
+    def idle(self, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
+        """Return up to `k` workers with room for `targets`: least busy, then longest waiting."""
         ...
 
     def least_loaded(self, k: int, targets: Sequence[Target]) -> Sequence[WorkerView]:
-        """Return up to `k` workers for `targets`, least busy first, then by id."""
+        """Return up to `k` ready workers, busy ones included, least busy first."""
         ...
 
 

@@ -20,6 +20,7 @@ class Family:
     create: str | None = None  #: hook that hands over the object
     word: str = ""  #: singular, for messages: "scheduler"
     is_collected: bool = False  #: load every installed plugin, not only named ones
+    provides: tuple[str, ...] = ()  #: methods the created object must have
 
 
 CORE_FAMILIES = (
@@ -29,6 +30,7 @@ CORE_FAMILIES = (
         "accelerate_core.hookspecs.backend",
         "backend_create",
         "backend",
+        provides=("discover", "start", "close"),
     ),
     Family(
         "schedulers",
@@ -36,6 +38,7 @@ CORE_FAMILIES = (
         "accelerate_core.hookspecs.scheduler",
         "scheduler_create",
         "scheduler",
+        provides=("pick",),
     ),
     Family(
         "recovery",
@@ -43,6 +46,7 @@ CORE_FAMILIES = (
         "accelerate_core.hookspecs.recovery",
         "recovery_create",
         "recovery strategy",
+        provides=("decide",),
     ),
     Family(
         "connectors",
@@ -50,6 +54,7 @@ CORE_FAMILIES = (
         "accelerate_core.hookspecs.connector",
         "connector_create",
         "connector",
+        provides=("deliver", "check", "close"),
     ),
     Family(
         "models",
@@ -58,6 +63,7 @@ CORE_FAMILIES = (
         "model_create",
         "model source",
         is_collected=True,
+        provides=("resolve", "processor"),
     ),
     Family(
         "stores",
@@ -65,6 +71,16 @@ CORE_FAMILIES = (
         "accelerate_core.hookspecs.store",
         "store_create",
         "store",
+        provides=(
+            "save_run",
+            "save_connection",
+            "save_measurement",
+            "runs",
+            "summary",
+            "query",
+            "transaction",
+            "close",
+        ),
     ),
     Family(
         "reports",
@@ -72,6 +88,7 @@ CORE_FAMILIES = (
         "accelerate_core.hookspecs.report",
         "report_create",
         "report",
+        provides=("write",),
     ),
     Family(
         "listeners",

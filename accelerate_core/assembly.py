@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a configuration to live objects. What is wrong with it is raised before any is started."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from .config import Config, PluginTable
+from .errors import ConfigError, did_you_mean
+from .events import EVENT_TYPES, Event
+from .host import Host
+from .memory_store import MemoryStore
+from .observers import Bus
+from .protocols import Backend, Connector, Recovery, Report, Scheduler, Store
+from .types import Target
+
+
+@attrs.frozen(kw_only=True)
+class Assembly:
+    """Hold what a run works with."""
+
+    backends: Mapping[str, Backend]
+    scheduler: Scheduler | None
+    recovery: Recovery | None
+    store: Store
+    reports: Mapping[str, Report]
+    bus: Bus
+
+
+def make_host(
+    config: Config, *, cache_dir: Path | None = None, state_dir: Path | None = None
+) -> Host:
+    """Return a host set up as the configuration says; nothing is loaded yet."""
+    return Host(
+        cache_dir=cache_dir,
+        state_dir=state_dir,
+        disabled=config.disabled,
+        settings=config.plugin_settings(),
+        where=config.path,
+    )
+
+
+def make_backends(config: Config, host: Host, targets: set[Target]) -> dict[str, Backend]:
+    """Return the backends that the targets name. They start nothing yet."""
+    names = sorted({target.backend for target in targets})
+    for name in config.backends:
+        if name not in names:
+            host.check_settings(
+                "backends", name, config.backends[name], where=f"{config.path} [backends.{name}]"
+            )
+    backends: dict[str, Backend] = {}
+    for name in names:
+        table = dict(config.backends.get(name, {}))
+        where = f"{config.path} [backends.{name}]"
+        # Pool-wide options go to every backend that knows them; its own table wins.
+        host.plugin("backends", name, where=f"{config.path} target {name!r}")
+        if host.takes("backends", name, "headless"):
+            table.setdefault("headless", config.pool.headless)
+        backends[name] = host.create("backends", name, table, where=where)
+    return backends
+
+
+@contextlib.contextmanager
+def assemble(config: Config, host: Host) -> Iterator[Assembly]:
+    """Create every object the configuration names; close store and observers at the end."""
+    backends = make_backends(config, host, used_targets(config, host))
+    scheduler = make_scheduler(config, host)
+    recovery = make_recovery(config, host)
+    reports = {
+        name: host.create("reports", table.use, table.settings, where=where)
+        for name, table, where in _instances(config, "reports", config.reports)
+    }
+    connectors: dict[str, tuple[Connector, PluginTable]] = {}
+    for name, table, where in _instances(config, "connectors", config.connectors):
+        for kind in table.on:
+            if kind not in EVENT_TYPES:
+                raise ConfigError(
+                    f"no event is called {kind!r}",
+                    where=f"{where} key on",
+                    accepted=tuple(EVENT_TYPES),
+                    hint=did_you_mean(kind, EVENT_TYPES),
+                )
+        made = host.create("connectors", table.use, table.settings, where=where)
+        connectors[name] = (made, table)
+    host.collect("listeners")
+    # The store comes last: it is the first thing that touches the disk.
+    with contextlib.ExitStack() as stack:
+        store = make_store(config, host)
+        stack.callback(store.close)
+        bus = Bus()
+        for name, hooks in host.listeners().items():
+            bus.add(name, functools.partial(_call, hooks), hooks)
+        for name, (connector, table) in connectors.items():
+            stack.callback(connector.close)
+            bus.add(name, connector.deliver, table.on)
+        stack.callback(bus.close)
+        yield Assembly(
+            backends=backends,
+            scheduler=scheduler,
+            recovery=recovery,
+            store=store,
+            reports=reports,
+            bus=bus,
+        )
+
+
+def used_targets(config: Config, host: Host) -> set[Target]:
+    """Return every target the configuration may use, and the native CPU for reference."""
+    targets = {
+        target
+        for benchmark in config.benchmarks
+        for target in (*benchmark.targets, *benchmark.fallback)
+    }
+    if "cpu" in host.names("backends"):
+        targets.add(Target("cpu"))
+    return targets
+
+
+def make_scheduler(config: Config, host: Host) -> Scheduler | None:
+    """Return the scheduler; None where none is named and `affinity` is not installed."""
+    name = config.pool.scheduler
+    if name is None and "affinity" in host.names("schedulers"):
+        name = "affinity"
+    if name is None:
+        return None
+    table = dict(config.schedulers.get(name, {}))
+    host.plugin("schedulers", name, where=f"{config.path} key pool.scheduler")
+    if host.takes("schedulers", name, "browser_preferences"):
+        table.setdefault("browser_preferences", dict(config.pool.browser_preferences))
+    made: Scheduler = host.create(
+        "schedulers", name, table, where=f"{config.path} [schedulers.{name}]"
+    )
+    return made
+
+
+def make_recovery(config: Config, host: Host) -> Recovery | None:
+    """Return the recovery strategy; None where none is named and `immediate` is not installed."""
+    name = config.pool.recovery
+    if name is None and "immediate" in host.names("recovery"):
+        name = "immediate"
+    if name is None:
+        return None
+    host.plugin("recovery", name, where=f"{config.path} key pool.recovery")
+    made: Recovery = host.create(
+        "recovery", name, config.recovery.get(name), where=f"{config.path} [recovery.{name}]"
+    )
+    return made
+
+
+def make_store(config: Config, host: Host) -> Store:
+    """Open the configured store, or one in memory."""
+    if config.store is None:
+        return MemoryStore()
+    made: Store = host.create(
+        "stores",
+        config.store.use,
+        config.store.settings,
+        where=f"{config.path} [store]",
+        tables=host.tables(),
+    )
+    return made
+
+
+def _instances(
+    config: Config, family: str, tables: tuple[PluginTable, ...]
+) -> Iterator[tuple[str, PluginTable, str]]:
+    """Yield id, table and place of each instance; ids are unique ("slack", "slack#2")."""
+    seen: set[str] = set()
+    counts: dict[str, int] = {}
+    for index, table in enumerate(tables):
+        counts[table.use] = number = counts.get(table.use, 0) + 1
+        name = table.id or (table.use if number == 1 else f"{table.use}#{number}")
+        where = f"{config.path} [[{family}]] number {index + 1} ({table.use})"
+        if name in seen:
+            raise ConfigError(f"two {family} have the id {name!r}", where=where)
+        seen.add(name)
+        yield name, table, where
+
+
+def _call(hooks: Mapping[str, Callable[..., Any]], event: Event) -> None:
+    hooks[event.kind](event=event)
+
+
+def settings_of(host: Host, family: str, name: str) -> tuple[Any, ...]:
+    """Return the attrs fields of a plugin's settings, for documentation."""
+    kind = getattr(host.plugin(family, name), "settings", None)
+    return tuple(kind.__attrs_attrs__) if kind is not None else ()

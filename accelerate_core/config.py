@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pipeline file: TOML to values. Everything wrong with it is said before anything starts."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from .errors import ConfigError, Unsupported, did_you_mean
+from .settings import Seconds, converter, structure
+from .types import BROWSERS, Target
+
+Task = Literal["text_embedding", "vision", "audio", "text_generation", "multimodal"]
+Precision = Literal["fp32", "fp16", "int8", "int4", "int3", "int2"]
+Browser = Literal[
+    "chrome", "chromium", "chromium-headless-shell", "edge", "firefox", "safari", "webkitgtk"
+]
+assert Browser.__args__ == BROWSERS  # type: ignore[attr-defined]
+
+#: Options users know whose part is not built yet: refused by name, never ignored.
+NOT_BUILT = (
+    "adaptive_scaling",
+    "compute_shaders",
+    "enable_fault_tolerance",
+    "enable_tensor_sharing",
+    "enable_ultra_low_precision",
+    "mixed_precision",
+    "parallel_loading",
+    "redundancy_factor",
+    "state_sync_interval",
+)
+
+
+@attrs.frozen
+class PluginTable:
+    """Hold a table that names a plugin: `use`, and the plugin's own settings beside it."""
+
+    use: str
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+    #: Name of this instance; by default the plugin's name, from the second on with a number.
+    id: str = ""
+    #: Events it is told of; connectors only.
+    on: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class PoolConfig:
+    """Set how many workers there are and who decides about them."""
+
+    #: Workers alive at once, native ones included.
+    max_connections: int = attrs.field(default=4, validator=attrs.validators.ge(1))
+    #: Which browser a task prefers: `{ vision = "chrome" }`.
+    browser_preferences: Mapping[Task, Browser] = attrs.field(factory=dict)
+    #: Plugin that chooses the worker for a job. Default: affinity where it is installed.
+    scheduler: str | None = None
+    #: Plugin that decides what follows a failed attempt. Default: immediate where installed.
+    recovery: str | None = None
+    #: Whether browsers show no window.
+    headless: bool = True
+    #: Run each model once at load, so that the first request pays no compilation.
+    precompile_shaders: bool = False
+    #: How long a job may take from submission to result.
+    job_timeout: Seconds = Seconds(120.0)
+
+
+@attrs.frozen(kw_only=True)
+class ModelConfig:
+    """Name a model and say where it comes from."""
+
+    #: What benchmarks and reports call it.
+    name: str
+    #: Reference with its scheme: `package:...`, `dir:...`, `file:...`.
+    source: str
+    #: What it does; by default what its own files say.
+    task: Task | None = None
+
+
+@attrs.frozen(kw_only=True)
+class BenchmarkConfig:
+    """Ask for a matrix: every model on every target, precision and batch size."""
+
+    #: Names of models; all of them when left out.
+    models: tuple[str, ...] = ()
+    #: Where to run: `backend[/engine][:browser]`; `*` stands for every browser found.
+    targets: tuple[Target, ...]
+    batch_sizes: tuple[int, ...] = (1,)
+    #: Tokens per item, for text models.
+    sequence_length: int = attrs.field(default=32, validator=attrs.validators.ge(1))
+    precisions: tuple[Precision, ...] = ("fp32",)
+    #: Timed runs per cell.
+    repeats: int = attrs.field(default=20, validator=attrs.validators.ge(1))
+    #: Runs before the timed ones.
+    warmup: int = attrs.field(default=1, validator=attrs.validators.ge(0))
+    #: Time for the timed runs of a cell; at least 3 are made, and the row says how many.
+    budget: Seconds = Seconds(10.0)
+    #: Targets whose absence fails the run; others that are missing are shown.
+    required: tuple[Target, ...] = ()
+    #: Targets to use, in order, when the asked one is not there. The row says so.
+    fallback: tuple[Target, ...] = ()
+    #: Largest relative L2 distance to native CPU, by precision; defaults are fp32 1e-3, fp16 2e-2.
+    tolerance: Mapping[Precision, float] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.batch_sizes or any(size < 1 for size in self.batch_sizes):
+            raise ValueError(f"batch_sizes are 1 or more, not {list(self.batch_sizes)}")
+        if not self.targets:
+            raise ValueError("targets: at least one is needed")
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """Hold a whole pipeline file."""
+
+    #: What the run is called; by default the file's name.
+    name: str = ""
+    #: Plugins of collected families (model sources, listeners) that stay out.
+    disabled: tuple[str, ...] = ()
+    #: Where measurements are kept; without it they stay in memory.
+    store: PluginTable | None = None
+    pool: PoolConfig = PoolConfig()
+    models: tuple[ModelConfig, ...] = ()
+    benchmarks: tuple[BenchmarkConfig, ...] = ()
+    reports: tuple[PluginTable, ...] = ()
+    connectors: tuple[PluginTable, ...] = ()
+    #: Settings by plugin name: `[backends.cpu]`, `[schedulers.affinity]`, ...
+    backends: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    schedulers: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    recovery: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    sources: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    listeners: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    #: File it came from, for messages.
+    path: str = attrs.field(default="configuration", init=False)
+
+    def model(self, name: str) -> ModelConfig:
+        """Return a model by name."""
+        return next(model for model in self.models if model.name == name)
+
+    def plugin_settings(self) -> dict[str, Mapping[str, Any]]:
+        """Return the tables of collected plugins, as "family.name"."""
+        return {
+            f"{family}.{name}": table
+            for family in ("sources", "listeners")
+            for name, table in getattr(self, family).items()
+        }
+
+
+def _plugin_table(value: Any, _: Any) -> PluginTable:
+    if not isinstance(value, Mapping):
+        raise ValueError('a table with `use = "NAME"` is expected')
+    rest = {key: one for key, one in value.items() if key not in ("use", "id", "on")}
+    if "use" not in value:
+        raise ValueError('`use = "NAME"` is missing: which plugin?')
+    return PluginTable(
+        converter.structure(value["use"], str),
+        rest,
+        converter.structure(value.get("id", ""), str),
+        converter.structure(value.get("on", ()), tuple[str, ...]),
+    )
+
+
+converter.register_structure_hook(PluginTable, _plugin_table)
+
+
+def load(path: Path) -> Config:
+    """Read a pipeline file; ConfigError names file, line or key, and what is accepted."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            "no such file", where=str(path), hint="Write one, or try: accel bench --help"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=str(path)) from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}", where=str(path)) from None
+    config = parse(data, where=str(path))
+    return attrs.evolve(config, name=path.stem) if not config.name else config
+
+
+def parse(data: Mapping[str, Any], *, where: str = "configuration") -> Config:
+    """Return the configuration made from TOML data, checked as far as no plugin is needed."""
+    data = _synonyms(data, where)
+    config = structure(data, Config, where=where)
+    object.__setattr__(config, "path", where)
+    names = [model.name for model in config.models]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ConfigError(f"two models are called {min(twice)!r}", where=f"{where} [[models]]")
+    for index, benchmark in enumerate(config.benchmarks):
+        key = f"{where} key benchmarks[{index}]"
+        for name in benchmark.models:
+            if name not in names:
+                raise ConfigError(
+                    f"no model is called {name!r}",
+                    where=f"{key}.models",
+                    accepted=names or ["none is defined"],
+                    hint=did_you_mean(name, names),
+                )
+        for target in benchmark.required:
+            if not any(asked.covers(target) for asked in benchmark.targets):
+                raise ConfigError(
+                    f"{target} is required and not among the targets",
+                    where=f"{key}.required",
+                    accepted=[str(asked) for asked in benchmark.targets],
+                )
+        for field in ("targets", "required", "fallback"):
+            for target in getattr(benchmark, field):
+                if target.browser not in (None, "*", *BROWSERS):
+                    raise ConfigError(
+                        f"{target.browser!r} is no browser",
+                        where=f"{key}.{field}",
+                        accepted=("*", *BROWSERS),
+                        hint=did_you_mean(target.browser or "", BROWSERS),
+                    )
+                if field == "fallback" and target.is_pattern:
+                    raise ConfigError(
+                        f"{target}: a fallback names one browser",
+                        where=f"{key}.fallback",
+                        accepted=[f"{target.backend}:{browser}" for browser in BROWSERS],
+                    )
+    return config
+
+
+def refuse_unbuilt(options: Mapping[str, Any], *, where: str) -> None:
+    """Raise Unsupported for an option whose part does not exist yet."""
+    for name in NOT_BUILT:
+        if name in options:
+            raise Unsupported(
+                f"{name} is not built yet",
+                where=where,
+                hint="Leave it out; the changelog will say when it comes.",
+            )
+
+
+def _synonyms(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Map the words users already know to ours, once."""
+    data = dict(data)
+    pool = data.get("pool")
+    if isinstance(pool, Mapping):
+        pool = dict(pool)
+        refuse_unbuilt(pool, where=f"{where} [pool]")
+        if "recovery_strategy" in pool:
+            pool["recovery"] = pool.pop("recovery_strategy")
+        if "db_path" in pool:
+            data.setdefault("store", {"use": "duckdb", "path": pool.pop("db_path")})
+        data["pool"] = pool
+    return data

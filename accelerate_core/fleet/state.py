@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the machine knows: workers and jobs, indexed, and the view policies get of them."""
+
+from __future__ import annotations
+
+import enum
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..types import Target, WorkerInfo
+from .policy import JobView, WorkerView
+
+
+class WorkerStatus(enum.StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+@attrs.define(eq=False)
+class WorkerState:
+    """One worker of one epoch."""
+
+    id: str
+    epoch: int
+    target: Target
+    status: WorkerStatus = WorkerStatus.STARTING
+    info: WorkerInfo | None = None
+    models: set[str] = attrs.field(factory=set)
+    loading: set[str] = attrs.field(factory=set)
+    #: Jobs placed here, by id, in order; a job waiting for its model to load counts.
+    jobs: dict[str, JobState] = attrs.field(factory=dict)
+    #: Stop as soon as it is idle.
+    is_retired: bool = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes another job now."""
+        return (
+            self.status is WorkerStatus.READY
+            and not self.is_retired
+            and self.info is not None
+            and len(self.jobs) < self.info.slots
+        )
+
+    def view(self) -> WorkerView:
+        """Return what policies see."""
+        assert self.info is not None
+        return WorkerView(
+            id=self.id,
+            epoch=self.epoch,
+            target=self.target,
+            info=self.info,
+            models=frozenset(self.models),
+            running=len(self.jobs),
+        )
+
+
+class JobStatus(enum.StrEnum):
+    QUEUED = "queued"
+    DELAYED = "delayed"  #: waits for its retry time
+    LOADING = "loading"  #: placed; the worker loads its model
+    RUNNING = "running"
+
+
+@attrs.define(eq=False)
+class JobState:
+    """One job until it is answered."""
+
+    view: JobView
+    status: JobStatus = JobStatus.QUEUED
+    worker: WorkerState | None = None
+    not_before_ns: int = 0
+    #: Targets that could not be started for it.
+    unavailable: tuple[Target, ...] = ()
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets still worth trying, best first."""
+        return tuple(one for one in self.view.targets if one not in self.unavailable)
+
+
+class Fleet:
+    """Index workers so that no policy walks all of them; read-only for policies (`FleetView`)."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self.rng = random.Random(0)
+        self.history: Mapping[str, Any] = {}
+        self.workers: dict[str, WorkerState] = {}
+        #: Concrete target -> its workers, in order of starting.
+        self._by_target: dict[Target, dict[str, WorkerState]] = {}
+        #: (concrete target, running) -> ready workers, longest in that state first.
+        self._by_load: dict[Target, dict[int, dict[str, WorkerState]]] = {}
+        self._load_of: dict[str, int] = {}
+        #: (concrete target, model) -> workers with the model loaded.
+        self._with_model: dict[tuple[Target, str], dict[str, WorkerState]] = {}
+
+    # --- what policies see --------------------------------------------------------------------
+
+    def worker(self, worker_id: str) -> WorkerView | None:
+        """Return one ready worker, or None."""
+        state = self.workers.get(worker_id)
+        return state.view() if state and state.status is WorkerStatus.READY else None
+
+    def idle(self, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
+        """Return up to `k` workers with room, least busy first, then longest waiting."""
+        found = (state for state in self._least_busy(targets) if state.has_room)
+        return tuple(state.view() for state in _first(found, k))
+
+    def idle_with(self, model: str, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
+        """Return up to `k` workers with room that have the model loaded."""
+        found = (
+            state
+            for target in self._concrete(targets)
+            for state in self._with_model.get((target, model), {}).values()
+            if state.has_room
+        )
+        return tuple(state.view() for state in _first(found, k))
+
+    def least_loaded(self, k: int, targets: Sequence[Target]) -> Sequence[WorkerView]:
+        """Return up to `k` ready workers, busy ones included, least busy first."""
+        return tuple(state.view() for state in _first(self._least_busy(targets), k))
+
+    # --- what the machine changes -------------------------------------------------------------
+
+    def add(self, worker: WorkerState) -> None:
+        """Learn a worker that is being started."""
+        self.workers[worker.id] = worker
+        self._by_target.setdefault(worker.target, {})[worker.id] = worker
+
+    def remove(self, worker: WorkerState) -> None:
+        """Forget a worker."""
+        self.workers.pop(worker.id, None)
+        self._drop(self._by_target, worker.target, worker)
+        self._unplace(worker)
+        for model in worker.models:
+            self._drop(self._with_model, (worker.target, model), worker)
+
+    def loaded(self, worker: WorkerState, model: str) -> None:
+        """Remember that a worker has a model."""
+        worker.models.add(model)
+        self._with_model.setdefault((worker.target, model), {})[worker.id] = worker
+
+    def touch(self, worker: WorkerState) -> None:
+        """Put a worker where it belongs after its status or number of jobs changed."""
+        self._unplace(worker)
+        if worker.status is WorkerStatus.READY:
+            running = len(worker.jobs)
+            self._load_of[worker.id] = running
+            buckets = self._by_load.setdefault(worker.target, {})
+            buckets.setdefault(running, {})[worker.id] = worker
+
+    def covering(self, targets: Sequence[Target]) -> Iterator[WorkerState]:
+        """Yield every worker for `targets`, whatever its status."""
+        for target in self._concrete(targets):
+            yield from self._by_target[target].values()
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _concrete(self, targets: Sequence[Target]) -> Iterator[Target]:
+        # There are few distinct targets however many workers there are.
+        seen: set[Target] = set()
+        for asked in targets:
+            for target in self._by_target:
+                if target not in seen and asked.covers(target):
+                    seen.add(target)
+                    yield target
+
+    def _least_busy(self, targets: Sequence[Target]) -> Iterator[WorkerState]:
+        concrete = list(self._concrete(targets))
+        loads = sorted({load for target in concrete for load in self._by_load.get(target, {})})
+        for load in loads:
+            for target in concrete:
+                yield from self._by_load.get(target, {}).get(load, {}).values()
+
+    def _unplace(self, worker: WorkerState) -> None:
+        load = self._load_of.pop(worker.id, None)
+        if load is not None:
+            self._drop(self._by_load[worker.target], load, worker)
+
+    @staticmethod
+    def _drop(index: dict[Any, dict[str, WorkerState]], key: Any, worker: WorkerState) -> None:
+        bucket = index.get(key)
+        if bucket is not None:
+            bucket.pop(worker.id, None)
+            if not bucket:
+                del index[key]
+
+
+def _first(states: Iterable[WorkerState], k: int) -> Iterator[WorkerState]:
+    for count, state in enumerate(states):
+        if count == k:
+            return
+        yield state

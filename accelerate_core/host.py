@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plugin host: the only owner of a pluggy PluginManager. One host per instance."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pluggy
+
+from . import loading
+from .assets import AssetStore
+from .errors import AccelerateError, ConfigError, ModelError, PluginError, did_you_mean
+from .events import EVENT_TYPES
+from .hookspecs import CORE_FAMILIES, Family
+from .loading import Found, Problem
+from .markers import PROJECT
+from .protocols import Context, DoctorCheck, ModelSource, TableSet
+from .settings import structure
+from .types import ModelSpec
+
+_log = logging.getLogger("accelerate.host")
+
+
+class Host:
+    """Load plugins by name, create their objects, and broadcast events to observers."""
+
+    def __init__(
+        self,
+        *,
+        cache_dir: Path | None = None,
+        state_dir: Path | None = None,
+        disabled: Iterable[str] = (),
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        where: str = "",
+    ) -> None:
+        """Make a host that has loaded nothing yet.
+
+        `settings` maps "family.name" to that plugin's table, for collected plugins.
+        """
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._families: dict[str, Family] = {}
+        self._loaded: dict[tuple[str, str], Any] = {}
+        self._collected: set[str] = set()
+        self._disabled = frozenset(disabled)
+        self._settings = settings or {}
+        self._where = where
+        self._sources: dict[str, ModelSource] | None = None
+        self.problems: list[Problem] = []
+        for family in CORE_FAMILIES:
+            self.add_family(family)
+        cache = cache_dir or _folder("ACCELERATE_CACHE_DIR", platformdirs.user_cache_path)
+        state = state_dir or _folder("ACCELERATE_STATE_DIR", platformdirs.user_state_path)
+        self.context = Context(
+            assets=AssetStore(cache / "assets"), cache_dir=cache, state_dir=state, plugins=self
+        )
+
+    # --- families and plugins -----------------------------------------------------------------
+
+    @property
+    def families(self) -> Mapping[str, Family]:
+        """The families known to this host, by name."""
+        return self._families
+
+    def add_family(self, family: Family) -> None:
+        """Learn a family of hooks; adding the same one twice does nothing."""
+        known = self._families.get(family.name)
+        if known == family:
+            return
+        if known is not None:
+            raise PluginError(
+                f"the family {family.name!r} is already taken by {known.specs}",
+                where=family.specs,
+                hint="Choose another name for the family.",
+            )
+        self._manager.add_hookspecs(importlib.import_module(family.specs))
+        self._families[family.name] = family
+
+    def found(self, family: str) -> Mapping[str, tuple[Found, ...]]:
+        """Return what is installed in a family, disabled ones left out; imports nothing."""
+        claims = loading.find(self._family(family).group)
+        return {name: claim for name, claim in claims.items() if name not in self._disabled}
+
+    def names(self, family: str) -> Sequence[str]:
+        """Return the installed plugin names of a family; imports nothing."""
+        return tuple(self.found(family))
+
+    def plugin(self, family: str, name: str, *, where: str = "") -> Any:
+        """Return the one loaded plugin object, loading it when needed.
+
+        ConfigError for a name nobody has, PluginError for one that is broken or claimed twice.
+        """
+        if (family, name) in self._loaded:
+            return self._loaded[family, name]
+        kind = self._family(family)
+        found = self.found(family)
+        if name not in found:
+            raise ConfigError(
+                f"no {kind.word or kind.name} is called {name!r}"
+                + (" (it is disabled)" if name in self._disabled else ""),
+                where=where or None,
+                accepted=tuple(found) or ("none is installed",),
+                hint=did_you_mean(name, found)
+                or f"If it is a plugin of its own, install it: pip install accelerate-{name}",
+            )
+        if (conflict := loading.conflict(found[name])) is not None:
+            raise conflict
+        plugin = self._register(kind, name, loading.load(found[name][0]), found[name][0].value)
+        self._loaded[family, name] = plugin
+        return plugin
+
+    def add(self, family: str, name: str, plugin_class: Any) -> None:
+        """Register a plugin class directly, for tests and notebooks."""
+        kind = self._family(family)
+        if (family, name) in self._loaded:
+            raise PluginError(f"{kind.word or family} {name!r} is already loaded")
+        self._loaded[family, name] = self._register(
+            kind, name, plugin_class, f"{plugin_class.__module__}:{plugin_class.__qualname__}"
+        )
+
+    def check_settings(
+        self, family: str, name: str, table: Mapping[str, Any] | None, *, where: str = ""
+    ) -> Any:
+        """Return the plugin's settings made from its table; ConfigError when it does not fit."""
+        plugin = self.plugin(family, name, where=where)
+        kind = getattr(plugin, "settings", None)
+        if kind is None:
+            if table:
+                raise ConfigError(
+                    f"{name!r} takes no settings", where=f"{where} key {next(iter(table))}".strip()
+                )
+            return None
+        return structure(table or {}, kind, where=where or f"{family}.{name}")
+
+    def takes(self, family: str, name: str, field: str) -> bool:
+        """Whether a plugin's settings have a field of that name."""
+        kind = getattr(self.plugin(family, name), "settings", None)
+        return kind is not None and any(one.name == field for one in kind.__attrs_attrs__)
+
+    def create(
+        self,
+        family: str,
+        name: str,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        where: str = "",
+        **more: Any,
+    ) -> Any:
+        """Create a plugin's object from its table of settings.
+
+        `more` are further arguments of the family's create hook.
+        """
+        kind = self._family(family)
+        if kind.create is None:
+            raise PluginError(f"plugins of the family {family!r} create nothing")
+        plugin = self.plugin(family, name, where=where)
+        made_settings = self.check_settings(family, name, settings, where=where)
+        hook = self._only(kind.create, plugin)
+        made = _guard(
+            f"{kind.word or family} {name!r}",
+            lambda: hook(settings=made_settings, ctx=self.context, **more),
+        )
+        missing = [method for method in kind.provides if not callable(getattr(made, method, None))]
+        if made is None or missing:
+            what = f"an object without {', '.join(missing)}" if made is not None else "nothing"
+            raise PluginError(
+                f"{kind.create} returned {what}",
+                where=f"{kind.word or family} {name!r}",
+                accepted=tuple(f"{method}(...)" for method in kind.provides),
+            )
+        return made
+
+    # --- collected hooks ----------------------------------------------------------------------
+
+    def collect(self, family: str) -> None:
+        """Load every installed plugin of a family; broken ones become `problems`."""
+        if family in self._collected:
+            return
+        self._collected.add(family)
+        for name in self.names(family):
+            try:
+                self.plugin(family, name)
+            except AccelerateError as error:
+                problem = error if isinstance(error, PluginError) else PluginError(str(error))
+                self.problems.append(Problem(self._family(family).group, name, problem))
+                _log.warning("skipped %s %r: %s", family, name, error)
+
+    def sources(self) -> Mapping[str, ModelSource]:
+        """Return the model sources by scheme, from every installed one."""
+        if self._sources is None:
+            self.collect("models")
+            sources: dict[str, ModelSource] = {}
+            owners: dict[str, str] = {}
+            for (family, name), plugin in sorted(self._loaded.items(), key=lambda item: item[0]):
+                if family != "models":
+                    continue
+                source = self.create(
+                    "models",
+                    name,
+                    self._settings.get(f"sources.{name}"),
+                    where=f"{self._where} [sources.{name}]",
+                )
+                for scheme in self._only("model_schemes", plugin)():
+                    for one in (scheme,) if isinstance(scheme, str) else scheme:
+                        if one in owners:
+                            raise PluginError(
+                                f"the scheme {one!r} is claimed by {owners[one]!r} and {name!r}",
+                                hint=f'Disable one: disabled = ["{name}"]',
+                            )
+                        owners[one] = name
+                        sources[one] = source
+            self._sources = sources
+        return self._sources
+
+    def source(self, reference: str) -> ModelSource:
+        """Return the source for `scheme:rest`; ModelError for a scheme nobody serves."""
+        scheme, colon, _ = reference.partition(":")
+        sources = self.sources()
+        if not colon or scheme not in sources:
+            path = Path(reference).expanduser()
+            guess = ("dir" if path.is_dir() else "file") if path.exists() else None
+            raise ModelError(
+                f"{reference!r} does not start with a known scheme",
+                accepted=tuple(f"{one}:..." for one in sorted(sources)) or ("none is installed",),
+                hint=f"Did you mean {guess}:{reference}?"
+                if guess
+                else did_you_mean(scheme, sources)
+                or (None if sources else "Install model sources: pip install accelerate-models"),
+            )
+        return sources[scheme]
+
+    def resolve_model(
+        self, reference: str, *, name: str | None = None, precision: str = "fp32"
+    ) -> ModelSpec:
+        """Return the model a reference names, its assets present."""
+        source = self.source(reference)
+        spec: ModelSpec = _guard(
+            f"model source for {reference!r}",
+            lambda: source.resolve(reference, name=name or reference, precision=precision),
+        )
+        return spec
+
+    def tables(self) -> tuple[TableSet, ...]:
+        """Return the tables loaded plugins contribute to the store."""
+        self.collect("listeners")
+        return tuple(
+            table for answer in self._manager.hook.store_tables() for table in answer or ()
+        )
+
+    def doctor_checks(self) -> tuple[DoctorCheck, ...]:
+        """Return the checks of the loaded backends."""
+        answers = self._manager.hook.doctor_checks(ctx=self.context)
+        return tuple(check for answer in answers for check in answer or ())
+
+    # --- observers ----------------------------------------------------------------------------
+
+    def listeners(self) -> Mapping[str, Mapping[str, Callable[..., Any]]]:
+        """Return each loaded plugin that listens, with its lifecycle hooks by event kind."""
+        found: dict[str, dict[str, Callable[..., Any]]] = {}
+        for kind in EVENT_TYPES:
+            for one in getattr(self._manager.hook, kind).get_hookimpls():
+                found.setdefault(one.plugin_name, {})[kind] = one.function
+        return found
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _family(self, name: str) -> Family:
+        if name not in self._families:
+            raise PluginError(
+                f"no family of plugins is called {name!r}",
+                accepted=tuple(self._families),
+                hint=did_you_mean(name, self._families),
+            )
+        return self._families[name]
+
+    def _register(self, family: Family, name: str, plugin_class: Any, value: str) -> Any:
+        where = f"{family.group} -> {value}"
+        plugin = _guard(where, plugin_class) if isinstance(plugin_class, type) else plugin_class
+        own = getattr(plugin, "name", name)
+        if own != name:
+            raise PluginError(
+                f"the plugin calls itself {own!r}, its entry point {name!r}",
+                where=where,
+                hint="Give both the same name.",
+            )
+        key = f"{family.name}.{name}"
+        try:
+            self._manager.register(plugin, key)
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            self._manager.unregister(name=key)
+            raise PluginError(
+                f"a hook does not fit: {error}",
+                where=where,
+                hint="Compare its name and arguments with the family's hook specs.",
+            ) from error
+        if family.create and not hasattr(plugin, family.create):
+            self._manager.unregister(name=key)
+            raise PluginError(
+                f"the plugin has no {family.create}",
+                where=where,
+                accepted=(f"{family.create}(self, settings, ctx)",),
+                hint=f"Add it and mark it with @hookimpl; see {family.specs}.",
+            )
+        return plugin
+
+    def _only(self, hook: str, plugin: Any) -> Any:
+        others = [one for one in self._manager.get_plugins() if one is not plugin]
+        return self._manager.subset_hook_caller(hook, others)
+
+
+def _folder(variable: str, default: Callable[..., Path]) -> Path:
+    chosen = os.environ.get(variable)
+    return Path(chosen).expanduser() if chosen else default("accelerate")
+
+
+def _guard(who: str, call: Callable[[], Any]) -> Any:
+    """Call into a plugin; what is not a typed error becomes a PluginError that names it."""
+    try:
+        return call()
+    except AccelerateError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"failed with {type(error).__name__}: {error}",
+            where=who,
+            hint="This is a bug of the plugin; --debug shows where.",
+        ) from error
