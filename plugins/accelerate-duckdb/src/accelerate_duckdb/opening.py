@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open a database file, waiting while others hold it; never make or change what is not ours."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelerate_core.errors import StoreError
+
+from . import faults
+
+if TYPE_CHECKING:
+    import duckdb
+
+_POLL_S = 0.1
+
+# DuckDB locks against other processes only. It must not be tried either: on POSIX, closing any
+# handle on a file drops all the locks this process has on it.
+_held_here: set[Path] = set()
+_held_guard = threading.Lock()
+
+#: Statements may read and write the database and nothing else of this machine.
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+
+
+def real_path(path: str | Path) -> Path:
+    """Return the absolute path with links resolved, so that one file has one name."""
+    return Path(path).expanduser().resolve()
+
+
+def open_writer(path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
+    """Open `path` for writing, once in this process; give it back with `release`.
+
+    StoreError when it cannot be, or when it stays locked for `wait_s` seconds.
+    """
+    deadline = time.monotonic() + wait_s
+    while not _claim(path):
+        if time.monotonic() >= deadline:
+            raise faults.locked(path, os.getpid(), wait_s)
+        time.sleep(_POLL_S)
+    try:
+        _check_place(path)
+        return _connect(path, deadline, wait_s)
+    except BaseException:
+        release(path)
+        raise
+
+
+def try_reader(path: Path) -> tuple[duckdb.DuckDBPyConnection | None, int | None]:
+    """Open `path` read-only; give it back with `release`.
+
+    While a process holds it: None, and that process's id.
+    """
+    import duckdb
+
+    if not _claim(path):
+        return None, os.getpid()
+    try:
+        return _configure(duckdb.connect(path, read_only=True, config=_CONFIG)), None
+    except duckdb.Error as error:
+        release(path)
+        is_held, pid = faults.holder(error)
+        if is_held:
+            return None, pid
+        raise faults.explain(error, path) from error
+
+
+def release(path: Path) -> None:
+    """Let others in this process open `path`."""
+    with _held_guard:
+        _held_here.discard(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that was made in vain, before its lock goes: another may want to make it."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+        path.with_name(path.name + ".wal").unlink()
+
+
+def _claim(path: Path) -> bool:
+    with _held_guard:
+        if path in _held_here:
+            return False
+        _held_here.add(path)
+        return True
+
+
+def _check_place(path: Path) -> None:
+    if path.is_dir():
+        raise StoreError("this is a folder, not a database file", where=str(path))
+    if not path.parent.is_dir():
+        raise StoreError(
+            "the folder of the database does not exist",
+            where=str(path),
+            hint=f"Make it: mkdir -p {path.parent}",
+        )
+    log = path.with_name(path.name + ".wal")
+    if log.exists() and not path.exists():
+        # DuckDB would start a new file and delete the log, with the rows in it.
+        raise StoreError(
+            f"the database file is gone, but its log {log.name} is here",
+            where=str(path),
+            hint="Put the file back beside its log, or move the log away.",
+        )
+
+
+def _connect(path: Path, deadline: float, wait_s: float) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    while True:
+        try:
+            connection = duckdb.connect(path, config=_CONFIG)
+        except duckdb.Error as error:
+            is_held, pid = faults.holder(error)
+            if not is_held:
+                raise faults.explain(error, path) from error
+            if time.monotonic() >= deadline:
+                raise faults.locked(path, pid, wait_s) from error
+            time.sleep(_POLL_S)
+        else:
+            return _configure(connection)
+
+
+def _configure(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    connection.execute("SET lock_configuration = true")
+    return connection
