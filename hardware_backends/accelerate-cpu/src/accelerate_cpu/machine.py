@@ -10,7 +10,7 @@ from pathlib import Path
 
 def usable_cores() -> int:
     """Return how many physical cores this process may use; at least 1."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     allowed = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
