@@ -109,11 +109,11 @@ def facts(summary: RunSummary) -> dict[str, str]:
     seconds = duration_s(summary)
     host = ", ".join(f"{key} {value}" for key, value in run.host.items())
     known = {
-        "run": run.name,
+        "file": run.name,
         "id": run.id,
         "started": run.started_at.isoformat(sep=" ", timespec="seconds"),
         "took": f"{short(seconds)} s" if seconds is not None else None,
         "host": host,
-        "commit": run.project_commit,
+        "commit": run.project_commit and run.project_commit[:12],
     }
     return {label: one_line(text) for label, text in known.items() if text}
