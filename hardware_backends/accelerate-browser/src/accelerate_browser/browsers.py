@@ -12,14 +12,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
 
 from accelerate_core.types import BROWSERS
 
+from . import headless_shell
+from .install import remedy
+
 CHROMIUM_FAMILY = frozenset({"chrome", "chromium", "chromium-headless-shell", "edge"})
-HEADLESS_SHELL = "chromium-headless-shell"
+HEADLESS_SHELL = headless_shell.NAME
 _VERSION_TIMEOUT_S = 20.0
 
 
@@ -135,29 +139,24 @@ def variable(browser: str) -> str:
     return "ACCELERATE_" + browser.upper().replace("-", "_")
 
 
+def look(cache_dir: Path) -> list[BrowserFound | BrowserMissing]:
+    """Return what is known of every browser, in the order of `BROWSERS`."""
+    with ThreadPoolExecutor() as pool:  # each may ask a program for its version
+        return list(pool.map(lambda browser: find_browser(browser, cache_dir), BROWSERS))
+
+
 def find_browsers(cache_dir: Path) -> list[BrowserFound]:
-    """Return the browsers that can be used here, in the order of `BROWSERS`."""
-    return [found for found, _ in _look(cache_dir) if found]
+    """Return the browsers that can be used here."""
+    return [one for one in look(cache_dir) if isinstance(one, BrowserFound)]
 
 
 def missing_browsers(cache_dir: Path) -> list[BrowserMissing]:
     """Return the other browsers, each with the reason and the command that gets it."""
-    return [missing for _, missing in _look(cache_dir) if missing]
-
-
-def _look(cache_dir: Path) -> Iterator[tuple[BrowserFound | None, BrowserMissing | None]]:
-    for browser in BROWSERS:
-        found = find_browser(browser, cache_dir)
-        if isinstance(found, BrowserFound):
-            yield found, None
-        else:
-            yield None, found
+    return [one for one in look(cache_dir) if isinstance(one, BrowserMissing)]
 
 
 def find_browser(browser: str, cache_dir: Path) -> BrowserFound | BrowserMissing:
     """Look for one browser: its override, then the cache folder, then the system."""
-    from .install import remedy
-
     search = SEARCHES.get(_system(), {}).get(browser)
     override = os.environ.get(variable(browser))
     if search is None and not override:
@@ -177,7 +176,7 @@ def find_browser(browser: str, cache_dir: Path) -> BrowserFound | BrowserMissing
         reason = "not found"
         if snaps:
             reason = f"{snaps[0]} is a snap package, which cannot use a profile folder of ours"
-        return BrowserMissing(browser=browser, reason=reason, remedy=remedy(browser, cache_dir))
+        return BrowserMissing(browser=browser, reason=reason, remedy=remedy(browser))
     path = candidates[0]
     environment = bundled_environment(path)
     return BrowserFound(
@@ -194,11 +193,8 @@ def _system() -> str:
 
 
 def _candidates(browser: str, search: Search, cache_dir: Path) -> Iterator[Path]:
-    if browser == HEADLESS_SHELL:
-        from .install import installed_shell
-
-        if (shell := installed_shell(cache_dir)) is not None:
-            yield shell
+    if browser == HEADLESS_SHELL and (shell := headless_shell.installed(cache_dir)) is not None:
+        yield shell
     yield from _on_path(search.names)
     yield from _in_places(search.places)
 
@@ -241,7 +237,7 @@ def _is_snap(path: Path) -> bool:
 
 def bundled_environment(path: Path) -> dict[str, str]:
     """Return what a browser of the cache folder needs where the system lacks libraries."""
-    note = path.parent / "installed.json"
+    note = path.parent / headless_shell.NOTE
     try:
         return dict(json.loads(note.read_text())["environment"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -80,6 +80,27 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
+def pid_is_running(pid: int) -> bool:
+    """Whether a process of that number runs."""
+    import psutil
+
+    try:
+        return is_running(psutil.Process(pid))
+    except psutil.Error:
+        return False
+
+
+def first_child(pid: int) -> int | None:
+    """Return the pid of a process's first running child, or None."""
+    import psutil
+
+    try:
+        children = psutil.Process(pid).children()
+    except psutil.Error:
+        return None
+    return next((child.pid for child in children if is_running(child)), None)
+
+
 def members(tag: str, session: int | None = None) -> list[psutil.Process]:
     """Return the running processes of a launch, parents before children.
 
