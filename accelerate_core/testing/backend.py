@@ -287,7 +287,7 @@ class BackendContract(Contract):
 
         async def cancel() -> None:
             task = asyncio.create_task(worker.run(slow, inputs))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.03)
             assert not task.done()
             task.cancel()
             done, _ = await asyncio.wait({task}, timeout=self.cancel_grace_s)
@@ -322,16 +322,16 @@ class BackendContract(Contract):
 
 
 async def _slow_enough(worker: Worker, context: Context) -> tuple[ModelHandle, Any]:
-    """Return a loaded model, and inputs with which a run takes 0.2 s or more on this worker."""
+    """Return a loaded model, and inputs with which a run takes 0.1 s or more on this worker."""
     spec = models.slow_chain(context.assets)
     for size in (256, 512, 1024, 2048, 4096):
         handle = await worker.load(spec, LoadOptions(dimensions={"n": size}, precompile=True))
         begin = time.monotonic()
         await worker.run(handle, models.slow_input(size))
-        if time.monotonic() - begin >= 0.2:
+        if time.monotonic() - begin >= 0.1:
             return handle, models.slow_input(size)
         await worker.unload(handle)
-    pytest.fail("64 products of 4096 x 4096 in less than 0.2 s: nothing to cancel")
+    pytest.fail("64 products of 4096 x 4096 in less than 0.1 s: nothing to cancel")
 
 
 def _leftovers() -> set[str]:

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `fake` backend: no engine, invented numbers, planned faults. For CI, never for results.
+
+Every worker says `is_simulated`. Equal inputs to an equal model give equal outputs, on any
+machine; they have the right names, dtypes and shapes and no meaning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import attrs
+
+from .. import __version__
+from ..errors import AccelerateError, BackendUnavailable, ModelError, Unsupported, WorkerLost
+from ..inputs import check_inputs
+from ..markers import hookimpl
+from ..protocols import Backend, Context, SessionId, Worker
+from ..types import (
+    BROWSERS,
+    Availability,
+    LoadOptions,
+    ModelHandle,
+    ModelSpec,
+    Phases,
+    Result,
+    Target,
+    TensorRef,
+    TensorSpec,
+    WorkerEvent,
+    WorkerEventKind,
+    WorkerInfo,
+)
+
+if TYPE_CHECKING:
+    from ..protocols import Inputs
+    from ..types import Array
+
+_at_least_one = attrs.validators.optional(attrs.validators.ge(1))
+_not_negative = attrs.validators.ge(0.0)
+
+
+@attrs.frozen(kw_only=True)
+class FakeSettings:
+    """Plan how the fake behaves."""
+
+    #: Browsers it pretends to have: `["chromium"]` offers `fake:chromium`, beside `fake`.
+    browsers: tuple[str, ...] = attrs.field(
+        default=(), validator=attrs.validators.deep_iterable(attrs.validators.in_(BROWSERS))
+    )
+    #: How long starting a worker takes.
+    start_ms: float = attrs.field(default=0.0, validator=_not_negative)
+    #: How long a run takes.
+    latency_ms: float = attrs.field(default=1.0, validator=_not_negative)
+    #: Requests a worker runs at once.
+    slots: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    #: Every run with this number, counted per worker, fails; the worker lives on.
+    fail_every: int | None = attrs.field(default=None, validator=_at_least_one)
+    #: A worker is lost in the run after this many.
+    crash_after: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_not_negative)
+    )
+    #: Models that use one of these operators are refused.
+    unsupported_operators: tuple[str, ...] = ()
+
+
+class FakePlugin:
+    """Offer the target `fake`."""
+
+    name = "fake"
+    settings = FakeSettings
+
+    @hookimpl
+    def backend_create(self, settings: FakeSettings | None, ctx: Context) -> Backend:
+        """Return the backend."""
+        return FakeBackend(settings or FakeSettings())
+
+
+class FakeBackend(Backend):
+    """Offer `fake`, and `fake:<browser>` for every planned browser."""
+
+    def __init__(self, settings: FakeSettings) -> None:
+        self._settings = settings
+
+    async def discover(self) -> Sequence[Availability]:
+        """Return all planned targets; they are always available."""
+        return [
+            Availability(target=target, is_available=True, version=__version__)
+            for target in self._targets()
+        ]
+
+    async def start(self, target: Target, ctx: Context) -> Worker:
+        """Start a worker; BackendUnavailable for a target that is not planned."""
+        if target not in self._targets():
+            raise BackendUnavailable(
+                f"the fake backend has no {target}",
+                accepted=map(str, self._targets()),
+                hint='Plan it: [backends.fake] browsers = ["chromium"]',
+            )
+        await asyncio.sleep(self._settings.start_ms / 1e3)
+        return FakeWorker(target, self._settings, ctx)
+
+    def _targets(self) -> list[Target]:
+        return [Target("fake", None, browser) for browser in (None, *self._settings.browsers)]
+
+
+class FakeWorker(Worker):
+    """Answer runs with invented numbers, and fail as planned."""
+
+    def __init__(self, target: Target, settings: FakeSettings, ctx: Context) -> None:
+        self.info = WorkerInfo(
+            target=target,
+            engine_version=f"fake {__version__}",
+            is_simulated=True,
+            slots=settings.slots,
+            launch_ms=settings.start_ms,
+        )
+        self._settings = settings
+        self._ctx = ctx
+        self._loaded: dict[str, LoadOptions] = {}
+        self._numbers = itertools.count(1)
+        self._runs = 0
+        self._gone = asyncio.Event()
+        self._is_crashed = False
+
+    async def load(self, spec: ModelSpec, options: LoadOptions | None = None) -> ModelHandle:
+        """Look whether the file could be ONNX; ModelError when not, or as planned."""
+        self._check_alive()
+        path = self._ctx.assets.path(spec.assets[0].sha256)
+        if not _looks_like_onnx(path):
+            raise ModelError("this is no ONNX model, or only a part of one", where=spec.name)
+        refused = set(self._settings.unsupported_operators) & set(spec.operators)
+        if refused:
+            raise ModelError(
+                f"planned: operators {', '.join(sorted(refused))} are not supported",
+                where=spec.name,
+            )
+        handle = ModelHandle(
+            id=f"fake-{next(self._numbers)}", spec=spec, phases=Phases(compile_ms=0.0)
+        )
+        self._loaded[handle.id] = options or LoadOptions()
+        return handle
+
+    async def run(
+        self,
+        model: ModelHandle,
+        inputs: Inputs,
+        *,
+        session: SessionId | None = None,
+        keep: Collection[str] = (),
+    ) -> Result:
+        """Return invented outputs after `latency_ms`, or fail as planned."""
+        options = self._find(model)
+        if session is not None or keep or any(isinstance(v, TensorRef) for v in inputs.values()):
+            raise Unsupported("the fake backend keeps no sessions and no tensors")
+        check_inputs(model.spec, inputs)
+        self._runs += 1
+        number, begin = self._runs, time.perf_counter()
+        await asyncio.sleep(self._settings.latency_ms / 1e3)
+        self._check_alive()
+        if self._settings.crash_after is not None and number > self._settings.crash_after:
+            self._is_crashed = True
+            self._gone.set()
+            self._check_alive()
+        if self._settings.fail_every and number % self._settings.fail_every == 0:
+            raise AccelerateError(f"planned: run {number} fails", where=str(self.info.target))
+        outputs = _invent(model.spec, inputs, options.dimensions)
+        in_page_ms = (time.perf_counter() - begin) * 1e3
+        return Result(outputs=outputs, phases=Phases(in_page_ms=in_page_ms))
+
+    async def unload(self, model: ModelHandle) -> None:
+        """Forget a model."""
+        self._find(model)
+        del self._loaded[model.id]
+
+    async def close(self, *, kill: bool = False) -> None:
+        """Stop."""
+        self._gone.set()
+
+    async def events(self) -> AsyncIterator[WorkerEvent]:
+        """Yield LOST after a planned crash."""
+        await self._gone.wait()
+        if self._is_crashed:
+            yield WorkerEvent(kind=WorkerEventKind.LOST, message="planned: it crashed")
+
+    def _check_alive(self) -> None:
+        if self._gone.is_set():
+            raise WorkerLost(
+                "planned: it crashed" if self._is_crashed else "the worker is closed",
+                where=str(self.info.target),
+            )
+
+    def _find(self, model: ModelHandle) -> LoadOptions:
+        self._check_alive()
+        if model.id not in self._loaded:
+            raise ModelError(f"{model.spec.name} is not loaded here", hint="Load it first.")
+        return self._loaded[model.id]
+
+
+def _invent(
+    spec: ModelSpec, inputs: Mapping[str, Any], dimensions: Mapping[str, int]
+) -> dict[str, Array]:
+    """Return outputs drawn from a generator seeded by the model and its inputs."""
+    import numpy as np
+
+    seed = hashlib.sha256(spec.sha256.encode())
+    sizes = dict(dimensions)
+    for tensor in spec.inputs:
+        array = np.ascontiguousarray(inputs[tensor.name])
+        seed.update(tensor.name.encode() + str(array.shape).encode() + array.tobytes())
+        for name, size in zip(tensor.shape, array.shape, strict=True):
+            if isinstance(name, str):
+                sizes[name] = size
+    rng = np.random.Generator(np.random.PCG64(int.from_bytes(seed.digest(), "little")))
+
+    def draw(tensor: TensorSpec) -> Array:
+        shape = [size if isinstance(size, int) else sizes.get(size, 1) for size in tensor.shape]
+        # Small whole numbers survive every dtype.
+        return rng.integers(0, 2 if tensor.dtype == "bool" else 100, shape).astype(tensor.dtype)
+
+    return {tensor.name: draw(tensor) for tensor in spec.outputs}
+
+
+def _looks_like_onnx(path: Path) -> bool:
+    """Whether a file is a whole protobuf message with a graph (field 7), as ModelProto is."""
+    size, has_graph = path.stat().st_size, False
+    with path.open("rb") as file:
+        while file.tell() < size:
+            tag = _varint(file)
+            if tag is None:
+                return False
+            field, wire = tag >> 3, tag & 7
+            if wire == 0:
+                length = 0 if _varint(file) is not None else None
+            else:
+                length = {1: 8, 5: 4}.get(wire, _varint(file) if wire == 2 else None)
+            if field == 0 or length is None or file.tell() + length > size:
+                return False
+            file.seek(length, 1)
+            has_graph |= (field, wire) == (7, 2)
+    return has_graph
+
+
+def _varint(file: BinaryIO) -> int | None:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            return None
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    return None
