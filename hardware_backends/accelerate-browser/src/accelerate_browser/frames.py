@@ -208,7 +208,7 @@ class _Stream:
         self.size_bytes = size_bytes
         self.received = 0
         # numpy does not zero the memory, so an announcement alone costs no pages.
-        self.view = memoryview(np.empty(size_bytes, np.uint8))
+        self.view = np.empty(size_bytes, np.uint8).data
 
     def write(self, data: memoryview) -> None:
         self.view[self.received : self.received + len(data)] = data

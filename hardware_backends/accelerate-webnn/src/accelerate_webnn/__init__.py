@@ -1,2 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WebNN in real browsers."""
+"""WebNN in real browsers: the backend `webnn` and its engine `ort`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import attrs
+from accelerate_browser.backend import BrowserBackend
+from accelerate_browser.hookspecs.engine import EngineModule
+from accelerate_browser.settings import BrowserSettings
+from accelerate_browser.traits import Traits, check_format
+
+from accelerate_core.errors import ModelError
+from accelerate_core.markers import hookimpl
+from accelerate_core.protocols import Backend, Context
+from accelerate_core.types import LoadOptions, ModelSpec, WorkerInfo
+
+__all__ = ["OrtWebNnEnginePlugin", "OrtWebNnSettings", "WebNnPlugin"]
+
+_LACKING = {
+    "firefox": "Firefox has no WebNN",
+    "safari": "Safari has no WebNN",
+    "webkitgtk": "WebKitGTK has no WebNN",
+}
+
+
+class WebNnPlugin:
+    """Offer the backend `webnn`: the neural network API of a browser."""
+
+    name = "webnn"
+    settings = BrowserSettings
+
+    @hookimpl
+    def backend_create(self, settings: BrowserSettings | None, ctx: Context) -> Backend:
+        """Return the backend; starts no browser."""
+        traits = Traits(
+            name=self.name, lacking=_LACKING, needs_static_shapes=True, check_load=check_load
+        )
+        return BrowserBackend(traits, settings or BrowserSettings(), ctx)
+
+
+def check_load(spec: ModelSpec, options: LoadOptions, info: WorkerInfo) -> None:
+    """Refuse free dimensions: with them onnxruntime-web would run on WebAssembly, silently."""
+    check_format(spec, options, info)
+    free = {size for tensor in spec.inputs for size in tensor.shape if isinstance(size, str)}
+    missing = sorted(free - set(options.dimensions))
+    if missing:
+        raise ModelError(
+            f"WebNN needs static shapes, and no size is given for {', '.join(missing)}",
+            where=f"model {spec.name} on {info.target}",
+            accepted=sorted(free),
+            hint="Give each free dimension a size in LoadOptions.dimensions.",
+        )
+
+
+@attrs.frozen(kw_only=True)
+class OrtWebNnSettings:
+    """Configure onnxruntime-web on WebNN."""
+
+    #: Which device to ask for. What really ran is recorded apart.
+    device_type: Literal["cpu", "gpu", "npu"] = "cpu"
+    #: What to favour where there are several devices. Unset: as the browser likes.
+    power_preference: Literal["high-performance", "low-power"] | None = None
+
+
+class OrtWebNnEnginePlugin:
+    """Offer onnxruntime-web to the backend `webnn`."""
+
+    name = "ort-webnn"
+    settings = OrtWebNnSettings
+
+    @hookimpl
+    def engine_create(self, settings: OrtWebNnSettings | None, ctx: Context) -> EngineModule:
+        """Return the engine's files."""
+        return EngineModule(
+            name=self.name,
+            folder=Path(__file__).parent / "static",
+            options=attrs.asdict(settings or OrtWebNnSettings()),
+        )

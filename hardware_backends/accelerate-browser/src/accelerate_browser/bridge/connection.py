@@ -152,17 +152,17 @@ class Connection:
 
     async def serve(self) -> None:
         """Read until the socket closes; a broken rule closes it with a reason."""
-        reason = "the page closed its socket"
+        reason = "the page's socket closed"
         try:
-            async for message in self._socket:
+            while (message := await self._socket.receive()).type is WSMsgType.BINARY:
                 self._unanswered_pings = 0
-                if message.type is WSMsgType.ERROR:
-                    break
-                if message.type is not WSMsgType.BINARY:
-                    raise FrameError("only binary frames are spoken here")
                 self._hear(message.data)
-            if (error := self._socket.exception()) is not None:
-                reason = f"the page's socket broke: {error}"
+            if message.type is WSMsgType.TEXT:
+                raise FrameError("only binary frames are spoken here")
+            if message.type is WSMsgType.CLOSE:
+                reason = f"the page closed its socket: {message.data} {message.extra or ''}".strip()
+            elif message.type is WSMsgType.ERROR:
+                reason = f"the page's socket broke: {message.data}"
                 self._on_refused("frame")
         except FrameError as error:
             reason = f"the page broke the protocol: {error.reason}"

@@ -61,6 +61,7 @@ class Origin:
             "worker-src 'self' blob:",
             f"connect-src 'self' ws://{self.host}",
             "style-src 'self'",
+            "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",

@@ -62,7 +62,7 @@ class Bridge:
     """Serve pages on one bound socket: one per slot, so that a page's storage is found again."""
 
     def __init__(self, listener: socket.socket, log: logging.Logger) -> None:
-        """Take over a bound socket on 127.0.0.1; `open` starts serving."""
+        """Make a bridge on a listening socket of 127.0.0.1; `open` starts serving."""
         self.origin = Origin(listener.getsockname()[1])
         #: How often strangers and broken pages were turned away, by reason.
         self.refused: Counter[str] = Counter()
@@ -98,7 +98,6 @@ class Bridge:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-        self._listener.close()
 
     def serve_engine(self, module: EngineModule) -> None:
         """Serve an engine's files; PluginError when they were not built."""

@@ -11,4 +11,12 @@ LAUNCHERS = Family(
     "launcher",
 )
 
-__all__ = ["LAUNCHERS"]
+ENGINES = Family(
+    "engines",
+    "accelerate_browser.engines",
+    "accelerate_browser.hookspecs.engine",
+    "engine_create",
+    "engine",
+)
+
+__all__ = ["ENGINES", "LAUNCHERS"]

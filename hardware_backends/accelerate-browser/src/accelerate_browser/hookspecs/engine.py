@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+
 from accelerate_core.markers import hookspec
 from accelerate_core.protocols import Context
 

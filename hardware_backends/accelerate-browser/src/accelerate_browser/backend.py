@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backends that run in browser pages: one class, told apart by what they know; and `wasm`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from accelerate_core.errors import BackendUnavailable, did_you_mean
+from accelerate_core.markers import hookimpl
+from accelerate_core.protocols import Backend, Context, Worker
+from accelerate_core.types import BROWSERS, Availability, Target
+
+from .browsers import BrowserFound, BrowserMissing, find_browser
+from .hookspecs import LAUNCHERS
+from .settings import BrowserSettings
+from .traits import Traits
+
+if TYPE_CHECKING:
+    from .hookspecs.launcher import Launcher
+    from .hub import Hub
+
+
+class BrowserBackend(Backend):
+    """Start a browser page for a target, and say which browsers are here."""
+
+    def __init__(self, traits: Traits, settings: BrowserSettings, ctx: Context) -> None:
+        self.needs_static_shapes = traits.needs_static_shapes
+        self._traits = traits
+        self._settings = settings
+        self._ctx = ctx
+        self._hub: Hub | None = None
+        self._made_launcher: Launcher | None = None
+
+    async def discover(self) -> Sequence[Availability]:
+        """Say for each known browser whether it could be started; starts none."""
+        return await asyncio.to_thread(lambda: [self._look(name) for name in BROWSERS])
+
+    async def start(self, target: Target, ctx: Context) -> Worker:
+        """Start a browser on a page of ours and wait until its engine has proved itself."""
+        from .starting import start_worker
+
+        found = await asyncio.to_thread(self._choose, target)
+        concrete = attrs.evolve(
+            target, browser=found.browser, engine=target.engine or self._settings.engine
+        )
+        hub = self._joined()
+        return await start_worker(
+            hub, self._launcher(), self._traits, self._settings, self._ctx, concrete, found
+        )
+
+    async def close(self) -> None:
+        """Leave what all browser backends share; the last one frees it."""
+        if self._hub is not None:
+            hub, self._hub = self._hub, None
+            await hub.leave()
+
+    def _joined(self) -> Hub:
+        from .hub import Hub
+
+        if self._hub is None:
+            self._hub = Hub.join(self._ctx)
+        return self._hub
+
+    # --- which browser ------------------------------------------------------------------------
+
+    def _look(self, browser: str) -> Availability:
+        target = Target(self._traits.name, None, browser)
+        found = find_browser(browser, self._ctx.cache_dir)
+        if isinstance(found, BrowserMissing):
+            return Availability(
+                target=target, is_available=False, reason=found.reason, remedy=found.remedy
+            )
+        reason, remedy = self._traits.lacking.get(browser), None
+        if reason is None and (obstacle := self._launcher().obstacle(found)):
+            reason, remedy = obstacle.reason, obstacle.remedy
+        return Availability(
+            target=target,
+            is_available=reason is None,
+            version=found.version,
+            reason=reason,
+            remedy=remedy,
+        )
+
+    def _choose(self, target: Target) -> BrowserFound:
+        """Return the browser a target names, else the first one that could do it."""
+        name = self._traits.name
+        if target.backend != name or target.is_pattern:
+            raise BackendUnavailable(
+                f"{target} is no target of the backend {name!r}",
+                accepted=tuple(f"{name}:{browser}" for browser in BROWSERS),
+            )
+        browser = target.browser or self._first()
+        if browser not in BROWSERS:
+            raise BackendUnavailable(
+                f"no browser is called {browser!r}",
+                where=str(target),
+                accepted=BROWSERS,
+                hint=did_you_mean(browser, BROWSERS),
+            )
+        found = find_browser(browser, self._ctx.cache_dir)
+        if isinstance(found, BrowserMissing):
+            raise BackendUnavailable(
+                f"{browser}: {found.reason}",
+                where=str(target),
+                hint=f"To get it: {found.remedy}" if found.remedy else None,
+            )
+        self._launcher().require(found)
+        return found
+
+    def _first(self) -> str:
+        looks = [self._look(browser) for browser in BROWSERS]
+        for look in looks:
+            if look.is_available and look.target.browser:
+                return look.target.browser
+        remedies = [look.remedy for look in looks if look.remedy]
+        raise BackendUnavailable(
+            f"no browser for the backend {self._traits.name!r} was found",
+            where=self._traits.name,
+            hint=f"To get one: {remedies[0]}" if remedies else None,
+        )
+
+    def _launcher(self) -> Launcher:
+        from .hub import create
+
+        if self._made_launcher is None:
+            self._made_launcher = create(
+                self._ctx,
+                LAUNCHERS,
+                self._settings.launcher,
+                self._settings.launcher_settings,
+                f"{self._traits.name}.launcher_settings",
+            )
+        return self._made_launcher
+
+
+@attrs.frozen(kw_only=True)
+class WasmSettings(BrowserSettings):
+    """Configure the backend `wasm`."""
+
+    #: Threads that share one run. Unset: chosen in the page by a short measurement.
+    threads: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.ge(1))
+    )
+
+
+class WasmPlugin:
+    """Offer the backend `wasm`: WebAssembly on the processor, in any browser."""
+
+    name = "wasm"
+    settings = WasmSettings
+
+    @hookimpl
+    def backend_create(self, settings: WasmSettings | None, ctx: Context) -> Backend:
+        """Return the backend; starts no browser."""
+        settings = settings or WasmSettings()
+        if settings.threads is not None:
+            engine_settings = {"threads": settings.threads, **settings.engine_settings}
+            settings = attrs.evolve(settings, engine_settings=engine_settings)
+        return BrowserBackend(Traits(name=self.name), settings, ctx)

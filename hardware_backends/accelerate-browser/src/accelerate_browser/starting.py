@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start one browser page: lease, launch, wait, or undo all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Any, TypeVar
+
+import attrs
+
+from accelerate_core.errors import BackendUnavailable, WorkerLost
+from accelerate_core.protocols import Context
+from accelerate_core.types import AdapterInfo, Target, WorkerInfo
+
+from .bridge import Connection, Invitation
+from .browsers import BrowserFound
+from .hookspecs import ENGINES
+from .hookspecs.engine import EngineModule
+from .hookspecs.launcher import Gone, Launched, Launcher, LaunchRequest
+from .hub import Hub, create
+from .messages import Hello, Ready
+from .settings import BrowserSettings
+from .slots import SlotLease
+from .traits import Traits
+from .worker import BrowserWorker, Parts
+
+T = TypeVar("T")
+
+
+async def start_worker(
+    hub: Hub,
+    launcher: Launcher,
+    traits: Traits,
+    settings: BrowserSettings,
+    ctx: Context,
+    target: Target,
+    found: BrowserFound,
+) -> BrowserWorker:
+    """Return a worker for a concrete target whose engine is ready.
+
+    BackendUnavailable when the browser does not start, its page does not connect in time, or the
+    engine finds no device. Whatever was started is stopped again when this raises.
+    """
+    module: EngineModule = create(
+        ctx,
+        ENGINES,
+        f"{target.engine}-{target.backend}",
+        settings.engine_settings,
+        f"{traits.name}.engine_settings",
+    )
+    async with contextlib.AsyncExitStack() as undo:
+        lease = await hub.lease(found.browser)
+        undo.callback(lease.release)
+        bridge = await hub.bridge(lease.slot)
+        bridge.serve_engine(module)
+        invitation = bridge.invite(module, str(target))
+        undo.callback(bridge.uninvite, invitation)
+        begin = time.perf_counter()
+        launched = await _launch(launcher, settings, lease, found, invitation)
+        undo.push_async_callback(launched.close, kill=True)
+        connection, ready = await _arrive(invitation, launched, settings, target)
+        undo.callback(connection.lose, "the start was given up")
+        info = _info(target, found, connection.said_hello.result(), ready, lease, settings.launcher)
+        info = attrs.evolve(info, launch_ms=(time.perf_counter() - begin) * 1e3)
+        undo.pop_all()
+        parts = Parts(hub=hub, lease=lease, bridge=bridge, launched=launched, connection=connection)
+        return BrowserWorker(info, parts, settings, ctx, traits.check_load)
+
+
+async def _launch(
+    launcher: Launcher,
+    settings: BrowserSettings,
+    lease: SlotLease,
+    found: BrowserFound,
+    invitation: Invitation,
+) -> Launched:
+    request = LaunchRequest(
+        browser=found,
+        url=invitation.url,
+        profile=lease.profile,
+        headless=settings.headless,
+        timeout_s=settings.start_timeout_s,
+        extra_args=settings.args,
+    )
+    try:
+        return await launcher.launch(request)
+    except WorkerLost as error:
+        raise BackendUnavailable(
+            f"{found.browser} did not start: {error.info.message}",
+            where=invitation.where,
+            hint=error.info.hint,
+        ) from error
+
+
+async def _arrive(
+    invitation: Invitation, launched: Launched, settings: BrowserSettings, target: Target
+) -> tuple[Connection, Ready]:
+    """Wait until the page connected and its engine is ready, the browser ended, or time is up."""
+    gone = asyncio.create_task(launched.wait_gone())
+    step = "its page did not connect"
+    try:
+        async with asyncio.timeout(settings.start_timeout_s):
+            connection = await _unless_gone(invitation.connection, gone, target)
+            step = "its page connected, but the engine did not become ready"
+            return connection, await _unless_gone(connection.ready, gone, target)
+    except TimeoutError:
+        await launched.close(kill=True)
+        words = (await gone).stderr
+        raise BackendUnavailable(
+            f"{target.browser} started, but {step} within {settings.start_timeout_s:g} s"
+            + (f"; it wrote:\n{words}" if words else ""),
+            where=str(target),
+            hint="On a slow machine raise start_timeout_s; else try another browser or launcher.",
+        ) from None
+    except WorkerLost as error:
+        raise BackendUnavailable(
+            f"{target.browser}'s page went away while it started: {error.info.message}",
+            where=str(target),
+        ) from error
+    finally:
+        gone.cancel()
+
+
+async def _unless_gone(wanted: asyncio.Future[T], gone: asyncio.Future[Gone], target: Target) -> T:
+    waited: list[asyncio.Future[Any]] = [wanted, gone]
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    if wanted.done():
+        return wanted.result()
+    error = gone.result().to_error()
+    raise BackendUnavailable(
+        f"{target.browser} ended before its page was ready: {error.info.message}",
+        where=str(target),
+        hint=error.info.hint,
+    )
+
+
+def _info(
+    target: Target,
+    found: BrowserFound,
+    hello: Hello,
+    ready: Ready,
+    lease: SlotLease,
+    launcher: str,
+) -> WorkerInfo:
+    adapter = ready.adapter
+    return WorkerInfo(
+        target=target,
+        browser_version=found.version,
+        engine_version=ready.engine_version,
+        adapter=None
+        if adapter is None
+        else AdapterInfo(
+            **{
+                field: adapter.get(field) or None
+                for field in ("vendor", "architecture", "device", "description")
+            }
+        ),
+        features=tuple(sorted(ready.features)),
+        limits=dict(ready.limits),
+        is_software=ready.is_software,
+        device_type=ready.device_type,
+        threads=ready.threads,
+        details={
+            **ready.details,
+            "user_agent": hello.user_agent,
+            "cross_origin_isolated": hello.cross_origin_isolated,
+            "hardware_concurrency": hello.hardware_concurrency,
+            "has": dict(hello.has),
+            "launcher": launcher,
+            "slot": lease.slot_id,
+            "port": lease.port,
+        },
+    )

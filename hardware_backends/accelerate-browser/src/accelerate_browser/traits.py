@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tells one browser backend from another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from accelerate_core.errors import Unsupported
+from accelerate_core.types import LoadOptions, ModelSpec, WorkerInfo
+
+#: Refuses, by a typed error, what a backend knows it cannot load, before anything is sent.
+CheckLoad = Callable[[ModelSpec, LoadOptions, WorkerInfo], None]
+
+
+def check_format(spec: ModelSpec, options: LoadOptions, info: WorkerInfo) -> None:
+    """Refuse what no engine of ours runs."""
+    if spec.format != "onnx":
+        raise Unsupported(
+            f"{info.target} does not run models of format {spec.format!r}",
+            where=f"model {spec.name}",
+            accepted=("onnx",),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Traits:
+    """Tell one browser backend from another."""
+
+    name: str
+    #: Browsers that cannot run it, and why. Others are tried: a present API proves nothing.
+    lacking: Mapping[str, str] = attrs.field(factory=dict)
+    needs_static_shapes: bool = False
+    check_load: CheckLoad = check_format

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One browser page as a Worker."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Collection
+from typing import TYPE_CHECKING
+
+import attrs
+
+from accelerate_core.errors import ModelError, Unsupported, WorkerLost, did_you_mean
+from accelerate_core.inputs import check_inputs
+from accelerate_core.protocols import Context, SessionId, Worker
+from accelerate_core.types import (
+    LoadOptions,
+    ModelHandle,
+    ModelSpec,
+    Phases,
+    Result,
+    TensorRef,
+    TensorSpec,
+    WorkerEvent,
+    WorkerEventKind,
+    WorkerInfo,
+)
+
+from . import codec
+from .bridge import Answer, Bridge, Build, Connection
+from .codec import OnPage, Raw, Sendable
+from .hookspecs.launcher import Launched
+from .messages import AssetHeader, Fetch, Load, Loaded, Notice, Release, Run, Unload
+from .settings import BrowserSettings
+from .slots import SlotLease
+from .traits import CheckLoad
+
+if TYPE_CHECKING:
+    from accelerate_core.protocols import Inputs
+    from accelerate_core.types import Array
+
+    from .hub import Hub
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """What a started browser is made of; the worker owns it and frees it."""
+
+    hub: Hub
+    lease: SlotLease
+    bridge: Bridge
+    launched: Launched
+    connection: Connection
+
+
+class BrowserWorker(Worker):
+    """Load and run models in one page. A page runs one request at a time."""
+
+    def __init__(
+        self,
+        info: WorkerInfo,
+        parts: Parts,
+        settings: BrowserSettings,
+        ctx: Context,
+        check_load: CheckLoad,
+    ) -> None:
+        self.info = info
+        self.id = parts.connection.id
+        self._parts = parts
+        self._settings = settings
+        self._ctx = ctx
+        self._check_load = check_load
+        self._connection = parts.connection
+        self._models: dict[str, str] = {}  # handle id -> the page's name
+        self._numbers = itertools.count(1)
+        self._epoch = 0  # raised whenever the page loses what was kept on its device
+        self._events: asyncio.Queue[WorkerEvent | None] = asyncio.Queue()
+        self._closing: asyncio.Task[None] | None = None
+        self._tasks = [
+            asyncio.create_task(
+                self._connection.watch(settings.heartbeat_s, settings.heartbeat_timeout_s)
+            ),
+            asyncio.create_task(self._watch_browser()),
+            asyncio.create_task(self._watch_notices()),
+        ]
+        self._connection.lost.add_done_callback(self._on_lost)
+        parts.hub.workers[self.id] = self
+
+    # --- models -------------------------------------------------------------------------------
+
+    async def load(self, spec: ModelSpec, options: LoadOptions | None = None) -> ModelHandle:
+        """Load a model in the page, which fetches its assets from the bridge or its own cache."""
+        options = options or LoadOptions()
+        self._check_load(spec, options, self.info)
+        for asset in spec.assets:
+            self._parts.bridge.serve_asset(asset.sha256, self._ctx.assets.path(asset.sha256))
+        name = f"m{next(self._numbers)}"
+        answer = await self._request(
+            lambda id, _: Load(
+                id=id,
+                model=name,
+                format=spec.format,
+                precision=spec.precision,
+                assets=tuple(
+                    AssetHeader(sha256=one.sha256, size_bytes=one.size_bytes, name=one.name)
+                    for one in spec.assets
+                ),
+                inputs=tuple(attrs.asdict(one) for one in spec.inputs),
+                outputs=tuple(attrs.asdict(one) for one in spec.outputs),
+                dimensions=options.dimensions,
+                precompile=options.precompile,
+            )
+        )
+        loaded = answer.message
+        assert isinstance(loaded, Loaded)
+        handle = ModelHandle(
+            id=f"{self.id}-{name}",
+            spec=spec,
+            phases=Phases(
+                fetch_ms=loaded.fetch_ms,
+                compile_ms=loaded.compile_ms,
+                first_run_ms=loaded.first_run_ms,
+            ),
+            is_cached=loaded.is_cached,
+            details=dict(loaded.details),
+        )
+        self._models[handle.id] = name
+        return handle
+
+    async def run(
+        self,
+        model: ModelHandle,
+        inputs: Inputs,
+        *,
+        session: SessionId | None = None,
+        keep: Collection[str] = (),
+    ) -> Result:
+        """Run once. A kept tensor of another page crosses as raw bytes, undecoded.
+
+        `phases.in_page_ms` is the engine's time, `phases.transfer_ms` the rest of the round trip.
+        """
+        name = self._name(model)
+        if session is not None:
+            raise Unsupported("browser pages keep no sessions", where=str(self.info.target))
+        check_inputs(model.spec, inputs)
+        _check_keep(model.spec, keep)
+        tensors = {key: await self._sendable(value) for key, value in inputs.items()}
+        begin = time.perf_counter()
+        answer = await self._request(
+            lambda id, headers: Run(id=id, model=name, tensors=headers, keep=tuple(keep)), tensors
+        )
+        round_trip_ms = (time.perf_counter() - begin) * 1e3
+        in_page_ms = answer.message.in_page_ms if not isinstance(answer.message, Loaded) else None
+        return Result(
+            outputs={key: self._output(key, value) for key, value in answer.tensors.items()},
+            phases=Phases(
+                in_page_ms=in_page_ms,
+                transfer_ms=None if in_page_ms is None else max(0.0, round_trip_ms - in_page_ms),
+            ),
+        )
+
+    async def unload(self, model: ModelHandle) -> None:
+        """Drop a model and its memory; ModelError when it is not loaded here."""
+        name = self._name(model)
+        await self._request(lambda id, _: Unload(id=id, model=name))
+        del self._models[model.id]
+
+    # --- kept tensors -------------------------------------------------------------------------
+
+    async def fetch(self, ref: TensorRef) -> Array:
+        """Copy a kept tensor to the host; ModelError when it is not here any more."""
+        return codec.to_array(await self.fetch_raw(ref))
+
+    async def fetch_raw(self, ref: TensorRef) -> Raw:
+        """Copy a kept tensor to the host as it crosses: little-endian bytes."""
+        self._check_ref(ref)
+        answer = await self._request(lambda id, _: Fetch(id=id, ref=ref.id))
+        (tensor,) = answer.tensors.values()
+        if isinstance(tensor, OnPage):
+            raise WorkerLost("the page answered a fetch without bytes", where=str(self.info.target))
+        return tensor
+
+    async def release(self, ref: TensorRef) -> None:
+        """Drop a kept tensor; one that is gone with its device is no error."""
+        if ref.worker_id == self.id and ref.epoch < self._epoch:
+            return
+        self._check_ref(ref)
+        await self._request(lambda id, _: Release(id=id, ref=ref.id))
+
+    async def _sendable(self, value: Array | TensorRef) -> Sendable:
+        if not isinstance(value, TensorRef):
+            return value
+        if value.worker_id == self.id:
+            self._check_ref(value)
+            return OnPage(value.id, value.spec.dtype, _sizes(value))
+        owner = self._parts.hub.workers.get(value.worker_id)
+        if owner is None:
+            raise ModelError(
+                f"tensor {value.spec.name!r} is on {value.worker_id}, which is gone or no page",
+                where=str(self.info.target),
+                hint="Fetch it from its own worker, and pass the array.",
+            )
+        return await owner.fetch_raw(value)
+
+    def _check_ref(self, ref: TensorRef) -> None:
+        if (ref.worker_id, ref.epoch) != (self.id, self._epoch):
+            lost = ref.worker_id == self.id
+            raise ModelError(
+                f"tensor {ref.spec.name!r} is gone: "
+                + ("the page's device was lost since" if lost else "it is on another worker"),
+                where=str(self.info.target),
+                hint="Run the model that made it again." if lost else None,
+            )
+
+    def _output(self, name: str, tensor: Raw | OnPage) -> Array | TensorRef:
+        if isinstance(tensor, Raw):
+            return codec.to_array(tensor)
+        spec = TensorSpec(name, tensor.dtype, tuple(tensor.shape))
+        return TensorRef(self.id, self._epoch, tensor.ref, spec)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    async def memory(self) -> int | None:
+        """Return the PSS of the browser's process tree in bytes, or None where unknown."""
+        return await asyncio.to_thread(self._parts.launched.memory)
+
+    async def events(self) -> AsyncIterator[WorkerEvent]:
+        """Yield device losses, logs, and at last LOST when the page went without being asked."""
+        while (event := await self._events.get()) is not None:
+            yield event
+        self._events.put_nowait(None)
+
+    async def close(self, *, kill: bool = False) -> None:
+        """Close the page and end its browser; the slot's profile stays for the next one."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(kill))
+        elif kill:
+            await self._parts.launched.close(kill=True)
+        # A cancelled caller does not stop the cleaning up.
+        await asyncio.shield(self._closing)
+
+    async def _close(self, kill: bool) -> None:
+        parts = self._parts
+        self._connection.lost.remove_done_callback(self._on_lost)
+        parts.hub.workers.pop(self.id, None)
+        try:
+            if kill:
+                self._connection.lose("the worker was closed")
+            else:
+                await self._connection.close("the worker was closed")
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await parts.launched.close(kill=kill)
+        finally:
+            parts.lease.release()
+            self._events.put_nowait(None)
+
+    def _on_lost(self, lost: asyncio.Future[WorkerLost]) -> None:
+        self._parts.hub.workers.pop(self.id, None)
+        message = str(lost.result())
+        self._events.put_nowait(WorkerEvent(kind=WorkerEventKind.LOST, message=message))
+        self._events.put_nowait(None)
+
+    async def _watch_browser(self) -> None:
+        gone = await self._parts.launched.wait_gone()
+        self._connection.lose("the browser ended", gone.to_error())
+
+    async def _watch_notices(self) -> None:
+        while True:
+            notice = await self._connection.notices.get()
+            if notice.event == WorkerEventKind.DEVICE_LOST:
+                self._epoch += 1
+            self._events.put_nowait(_event(notice))
+
+    # --- inside -------------------------------------------------------------------------------
+
+    async def _request(self, build: Build, tensors: dict[str, Sendable] | None = None) -> Answer:
+        grace_ms = self._settings.cancel_grace_s * 1e3
+        return await self._connection.request(build, tensors, grace_ms=grace_ms)
+
+    def _name(self, model: ModelHandle) -> str:
+        if model.id not in self._models:
+            raise ModelError(
+                f"model {model.spec.name!r} is not loaded here", where=str(self.info.target)
+            )
+        return self._models[model.id]
+
+
+def _sizes(ref: TensorRef) -> tuple[int, ...]:
+    return tuple(size for size in ref.spec.shape if isinstance(size, int))
+
+
+def _check_keep(spec: ModelSpec, keep: Collection[str]) -> None:
+    known = [output.name for output in spec.outputs]
+    for name in keep:
+        if name not in known:
+            raise ModelError(
+                f"there is no output {name!r} to keep",
+                where=f"outputs of {spec.name}",
+                accepted=known,
+                hint=did_you_mean(name, known),
+            )
+
+
+def _event(notice: Notice) -> WorkerEvent:
+    try:
+        kind = WorkerEventKind(notice.event)
+    except ValueError:
+        kind = WorkerEventKind.LOG
+    return WorkerEvent(kind=kind, message=notice.message, data=dict(notice.data))
