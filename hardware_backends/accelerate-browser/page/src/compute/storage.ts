@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Files the page keeps between visits, by name. A failure to keep is never an error. */
+export interface Storage {
+  /** Return a file's bytes, or null when it is not kept or has another size. */
+  read(name: string, sizeBytes: number): Promise<Uint8Array<ArrayBuffer> | null>;
+  /** Keep a file; false when there is no room or no right to. */
+  write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean>;
+  delete(name: string): Promise<void>;
+}
+
+const FOLDER = "accelerate";
+
+/** Open the best storage this browser has: OPFS, else the Cache API, else none. */
+export async function openStorage(): Promise<Storage | null> {
+  return (await OpfsStorage.open()) ?? (await CacheStorageFolder.open());
+}
+
+class OpfsStorage implements Storage {
+  private constructor(private readonly folder: FileSystemDirectoryHandle) {}
+
+  static async open(): Promise<OpfsStorage | null> {
+    try {
+      const root = await navigator.storage.getDirectory();
+      const folder = await root.getDirectoryHandle(FOLDER, { create: true });
+      return "createSyncAccessHandle" in FileSystemFileHandle.prototype ? new OpfsStorage(folder) : null;
+    } catch {
+      return null;
+    }
+  }
+
+  async read(name: string, sizeBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    try {
+      const file = await this.folder.getFileHandle(name);
+      const handle = await file.createSyncAccessHandle();
+      try {
+        if (handle.getSize() !== sizeBytes) return null;
+        const bytes = new Uint8Array(sizeBytes);
+        return handle.read(bytes, { at: 0 }) === sizeBytes ? bytes : null;
+      } finally {
+        handle.close();
+      }
+    } catch {
+      return null;
+    }
+  }
+
+  // A file cut short by a crash has another size or hash, and is fetched again.
+  async write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+    try {
+      const file = await this.folder.getFileHandle(name, { create: true });
+      const handle = await file.createSyncAccessHandle();
+      try {
+        handle.truncate(0);
+        const isWhole = handle.write(bytes, { at: 0 }) === bytes.length;
+        handle.flush();
+        if (isWhole) return true;
+      } finally {
+        handle.close();
+      }
+    } catch {
+      // No room, or another tab writes the same file.
+    }
+    await this.delete(name);
+    return false;
+  }
+
+  async delete(name: string): Promise<void> {
+    try {
+      await this.folder.removeEntry(name);
+    } catch {
+      // It is not there, or another tab holds it.
+    }
+  }
+}
+
+class CacheStorageFolder implements Storage {
+  private constructor(private readonly cache: Cache) {}
+
+  static async open(): Promise<CacheStorageFolder | null> {
+    try {
+      return new CacheStorageFolder(await caches.open(FOLDER));
+    } catch {
+      return null;
+    }
+  }
+
+  async read(name: string, sizeBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    try {
+      const response = await this.cache.match(`/${FOLDER}/${name}`);
+      const buffer = await response?.arrayBuffer();
+      return buffer?.byteLength === sizeBytes ? new Uint8Array(buffer) : null;
+    } catch {
+      return null;
+    }
+  }
+
+  async write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+    try {
+      await this.cache.put(`/${FOLDER}/${name}`, new Response(bytes));
+      return true;
+    } catch {
+      await this.delete(name);
+      return false;
+    }
+  }
+
+  async delete(name: string): Promise<void> {
+    try {
+      await this.cache.delete(`/${FOLDER}/${name}`);
+    } catch {
+      // Nothing is kept, then.
+    }
+  }
+}
