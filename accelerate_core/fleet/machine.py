@@ -250,6 +250,10 @@ class Machine:
             self._out.append(do.LoadModel(worker.id, worker.epoch, model))
 
     def _dispatch(self, job: JobState, worker: WorkerState) -> None:
+        if job.view.is_load_only:
+            self._out.append(do.Complete(job.view.id, job.view.attempts, worker.id, worker.epoch))
+            self._forget(job)
+            return
         job.status = JobStatus.RUNNING
         job.view = attrs.evolve(job.view, attempts=job.view.attempts + 1)
         self._out.append(

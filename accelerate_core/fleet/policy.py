@@ -33,6 +33,7 @@ class JobView:
     model: str  #: hash of the model
     targets: tuple[Target, ...]  #: acceptable targets, best first; more than one is a fallback list
     task: str | None = None
+    is_load_only: bool = False  #: load the model, run nothing
     priority: int = 0
     deadline_ns: int | None = None
     submitted_ns: int = 0
