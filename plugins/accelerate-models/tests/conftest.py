@@ -141,7 +141,9 @@ def checkpoint(tmp_path: Path, make_checkpoint: Callable[..., Any]) -> Path:
 def write_tokenizer(directory: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    tokenizer = Tokenizer(models.WordLevel(dict(zip(WORDS, range(99))), unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.save(str(directory / "tokenizer.json"))

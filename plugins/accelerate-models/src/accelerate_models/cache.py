@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from accelerate_core.assets import AssetStore, AssetWriter
+from accelerate_core.errors import ModelError
 from accelerate_core.serial import from_plain, to_plain
 from accelerate_core.types import Asset, ModelSpec
 
@@ -98,7 +99,7 @@ class AssetBatch:
 
     def __init__(self, store: AssetStore) -> None:
         self._store = store
-        self._before: dict[str, bool] = {}
+        self._new: list[str] = []
 
     def __enter__(self) -> AssetBatch:
         return self
@@ -106,19 +107,20 @@ class AssetBatch:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
             return
-        for sha256, was_there in self._before.items():
-            if not was_there:
+        for sha256 in self._new:
+            # ModelError: it never got to its place. OSError: the folder holds other assets.
+            with contextlib.suppress(ModelError, OSError):
                 path = self._store.path(sha256)
-                path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):
-                    path.parent.rmdir()
+                path.unlink()
+                path.parent.rmdir()
 
     @contextlib.contextmanager
     def writer(self, name: str) -> Iterator[AssetWriter]:
         """Write one asset; see `AssetStore.writer`."""
         with self._store.writer(name) as writer:
             yield writer
-            self._note(writer.sha256)
+            if not self._is_stored(writer.sha256):
+                self._new.append(writer.sha256)
 
     def put_bytes(self, data: bytes, name: str) -> Asset:
         """Store bytes as an asset."""
@@ -133,13 +135,11 @@ class AssetBatch:
                 writer.write(block)
         return writer.asset
 
-    def _note(self, sha256: str) -> None:
+    def _is_stored(self, sha256: str) -> bool:
         try:
-            self._store.path(sha256)
-        except Exception:
-            self._before.setdefault(sha256, False)
-        else:
-            self._before.setdefault(sha256, True)
+            return self._store.path(sha256).is_file()
+        except ModelError:
+            return False
 
 
 def _as_stamp(value: list[int] | None) -> Stamp:

@@ -19,6 +19,8 @@ from .graph import BLOCK_KEY
 #: "encoder.layer.3" in "encoder.layer.3.output.dense.weight" or "/encoder/layer.3/output/Add".
 _NUMBERED = re.compile(r"[A-Za-z_][\w.]*?\.\d+(?=[./]|$)")
 _UNNAMED = "other"
+#: By name: older versions of onnx lack some of them.
+_PACKED_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +42,7 @@ def facts_of(model: onnx.ModelProto) -> Facts:
     for name, block in _blocks_of_weights(graph, weights).items():
         row = blocks.setdefault(block, {"name": block, "parameters": 0, "size_bytes": 0})
         row["parameters"] += _count(weights[name])
-        row["size_bytes"] += _size_bytes(weights[name])
+        row["size_bytes"] += size_bytes(weights[name])
     return Facts(
         inputs=tuple(_spec(value) for value in graph.input if value.name not in weights),
         outputs=tuple(_spec(value) for value in graph.output),
@@ -62,17 +64,33 @@ def identity_of(assets: Sequence[Asset]) -> str:
 
 def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Yield the nodes of a model, those of functions and subgraphs included."""
-    yield from _nodes(model.graph.node)
-    for function in model.functions:
-        yield from _nodes(function.node)
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        for node in nodes:
+            yield node
+            for graph in _subgraphs(node):
+                yield from graph.node
 
 
-def _nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    for node in nodes:
-        yield node
+def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield initializers and constants, those of functions and subgraphs included."""
+    yield from model.graph.initializer
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        for node in nodes:
+            for graph in _subgraphs(node):
+                yield from graph.initializer
+    for node in all_nodes(model):
         for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from _nodes(graph.node)
+            yield from attribute.tensors
+            if attribute.HasField("t"):
+                yield attribute.t
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            yield graph
+            for inner in graph.node:
+                yield from _subgraphs(inner)
 
 
 def _operator(node: onnx.NodeProto) -> str:
@@ -81,20 +99,25 @@ def _operator(node: onnx.NodeProto) -> str:
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
     tensor = value.type.tensor_type
+    # Some exporters write -1 for a free dimension.
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
     shape = tuple(
-        int(size.dim_value) if size.HasField("dim_value") else str(size.dim_param or "?")
+        int(size.dim_value) if size.dim_value > 0 else str(size.dim_param or "?")
         for size in tensor.shape.dim
     )
     return TensorSpec(value.name, "str" if dtype == "object" else dtype, shape)
 
 
 def _count(tensor: onnx.TensorProto) -> int:
-    return math.prod(tensor.dims)
+    count: int = math.prod(tensor.dims)
+    return count
 
 
-def _size_bytes(tensor: onnx.TensorProto) -> int:
-    return _count(tensor) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+def size_bytes(tensor: onnx.TensorProto) -> int:
+    """Return the bytes an initializer's values take, wherever they are stored."""
+    if bits := _PACKED_BITS.get(onnx.TensorProto.DataType.Name(tensor.data_type)):
+        return (_count(tensor) * bits + 7) // 8
+    return _count(tensor) * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
 def _is_parameter(tensor: onnx.TensorProto) -> bool:

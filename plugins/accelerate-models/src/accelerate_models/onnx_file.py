@@ -14,7 +14,7 @@ from accelerate_core.errors import ModelError
 from accelerate_core.types import ModelSpec
 
 from .cache import AssetBatch
-from .facts import all_nodes, facts_of, identity_of
+from .facts import all_nodes, all_tensors, facts_of, identity_of, size_bytes
 from .files import SourceFiles, check_inside
 from .graph import GRAPH_NAME
 from .processors import prepare_processor_beside
@@ -30,6 +30,7 @@ _QUANTIZED_BITS = {
     onnx.TensorProto.INT4: "int4",
     onnx.TensorProto.UINT4: "int4",
 }
+_DTYPES = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
 _EXPORT_HINT = "Export the model again, or download the file again: it may be truncated."
 
 
@@ -121,14 +122,16 @@ def _check_structure(model: onnx.ModelProto, path: Path) -> None:
             raise ModelError(
                 f"nothing makes output {value.name!r}", where=str(path), hint=_EXPORT_HINT
             )
-    for tensor in graph.initializer:
-        _check_bytes(tensor, path)
+    for tensor in all_tensors(model):
+        _check_tensor(tensor, path)
     for value in (*graph.input, *graph.output):
-        if not value.type.HasField("tensor_type") or not value.type.tensor_type.elem_type:
+        tensor_type = value.type.tensor_type
+        if tensor_type.elem_type not in _DTYPES or not tensor_type.HasField("shape"):
             raise ModelError(
-                f"{value.name!r} is not a tensor of a known type",
+                f"{value.name!r} is not a tensor of a known type and rank",
                 where=str(path),
                 accepted=("tensor inputs and outputs",),
+                hint="Where only shapes are missing: onnx.shape_inference.infer_shapes(model).",
             )
 
 
@@ -155,56 +158,47 @@ def _check_operators(model: onnx.ModelProto, path: Path) -> None:
             )
 
 
-def _check_bytes(tensor: onnx.TensorProto, path: Path) -> None:
-    """Compare the bytes an initializer has with those its shape needs."""
+def _check_tensor(tensor: onnx.TensorProto, path: Path) -> None:
+    """Compare the bytes a tensor has with those its dtype and shape need."""
+    if tensor.data_type not in _DTYPES or any(size < 0 for size in tensor.dims):
+        raise ModelError(
+            f"tensor {tensor.name!r} has no known dtype or a negative dimension",
+            where=str(path),
+            hint=_EXPORT_HINT,
+        )
     if tensor.data_location == onnx.TensorProto.EXTERNAL or not tensor.HasField("raw_data"):
         return
-    needed = _size_bytes(tensor)
+    needed = size_bytes(tensor)
     if len(tensor.raw_data) != needed:
         raise ModelError(
-            f"initializer {tensor.name!r} has {len(tensor.raw_data)} bytes and needs {needed}",
+            f"tensor {tensor.name!r} has {len(tensor.raw_data)} bytes and needs {needed}",
             where=str(path),
             hint=_EXPORT_HINT,
         )
 
 
-def _size_bytes(tensor: onnx.TensorProto) -> int:
-    count: int = math.prod(tensor.dims)
-    if tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
-        return (count + 1) // 2
-    return count * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
-
-
 def _external_files(model: onnx.ModelProto, path: Path) -> Mapping[str, int]:
     """Return the files the graph refers to, and how many bytes it needs of each."""
     needed: dict[str, int] = {}
-    for tensor in _tensors(model):
+    for tensor in all_tensors(model):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = check_inside(entries.get("location", ""), path)
         try:
             offset = int(entries.get("offset", "0"))
-            length = int(entries.get("length", str(_size_bytes(tensor))))
+            length = int(entries.get("length", str(size_bytes(tensor))))
         except ValueError:
             offset = length = -1
-        if offset < 0 or length != _size_bytes(tensor):
+        if offset < 0 or length != size_bytes(tensor):
             raise ModelError(
-                f"initializer {tensor.name!r} does not say where its {_size_bytes(tensor)} bytes"
+                f"tensor {tensor.name!r} does not say where its {size_bytes(tensor)} bytes"
                 f" lie in {location}",
                 where=str(path),
                 hint=_EXPORT_HINT,
             )
         needed[location] = max(needed.get(location, 0), offset + length)
     return needed
-
-
-def _tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
-    attributes = (attribute for node in all_nodes(model) for attribute in node.attribute)
-    return [
-        *model.graph.initializer,
-        *(tensor for a in attributes for tensor in (a.t, *a.tensors)),
-    ]
 
 
 def _precision_of(model: onnx.ModelProto) -> str:

@@ -41,9 +41,7 @@ def prepare(
     sentence = _optional(files, directory / "sentence_bert_config.json")
     pooling, normalize, source = _pooling(directory, files)
 
-    lengths = [max_positions, sentence.get("max_seq_length")]
-    if not any(lengths):
-        lengths.append(config.get("max_position_embeddings"))
+    lengths = (max_positions or config_positions(config), sentence.get("max_seq_length"))
     known = [n for n in lengths if isinstance(n, int) and not isinstance(n, bool) and n > 0]
     special = tokenizer.num_special_tokens_to_add(False)
     if not known or min(known) <= special:
@@ -94,6 +92,14 @@ def parse_tokenizer(text: bytes, where: str) -> Any:
         raise ModelError(
             f"this is not a tokenizer: {error}", where=where, hint=_TOKENIZER_HINT
         ) from error
+
+
+def config_positions(config: Mapping[str, Any]) -> int | None:
+    """Return the tokens a config.json allows, for a graph that does not say."""
+    positions = config.get("max_position_embeddings")
+    if isinstance(positions, int) and "roberta" in str(config.get("model_type")):
+        return positions - int(config.get("pad_token_id", 1)) - 1
+    return positions if isinstance(positions, int) else None
 
 
 def _token_output(facts: Facts) -> str | None:
