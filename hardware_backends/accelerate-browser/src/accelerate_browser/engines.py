@@ -34,6 +34,6 @@ class OrtWasmPlugin:
         """Return the engine's files."""
         return EngineModule(
             name=self.name,
-            folder=Path(__file__).parent / "static" / "engines" / self.name,
+            folder=Path(__file__).parent / "static" / self.name,
             options=attrs.asdict(settings or OrtWasmSettings()),
         )
