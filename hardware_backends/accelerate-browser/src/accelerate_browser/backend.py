@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .hub import Hub
 
 
+_ANOTHER = "Use another browser; `accel browsers list` shows what is here."
+
+
 class BrowserBackend(Backend):
     """Start a browser page for a target, and say which browsers are here."""
 
@@ -68,21 +71,23 @@ class BrowserBackend(Backend):
     # --- which browser ------------------------------------------------------------------------
 
     def _look(self, browser: str) -> Availability:
+        from .hookspecs.launcher import Obstacle
+
         target = Target(self._traits.name, None, browser)
         found = find_browser(browser, self._ctx.cache_dir)
+        obstacle: BrowserMissing | Obstacle | None
         if isinstance(found, BrowserMissing):
-            return Availability(
-                target=target, is_available=False, reason=found.reason, remedy=found.remedy
-            )
-        reason, remedy = self._traits.lacking.get(browser), None
-        if reason is None and (obstacle := self._launcher().obstacle(found)):
-            reason, remedy = obstacle.reason, obstacle.remedy
+            obstacle = found
+        elif reason := self._traits.lacking.get(browser):
+            obstacle = Obstacle(reason=reason)
+        else:
+            obstacle = self._launcher().obstacle(found)
         return Availability(
             target=target,
-            is_available=reason is None,
-            version=found.version,
-            reason=reason,
-            remedy=remedy,
+            is_available=obstacle is None,
+            version=found.version if isinstance(found, BrowserFound) else None,
+            reason=obstacle.reason if obstacle else None,
+            remedy=(obstacle.remedy or _ANOTHER) if obstacle else None,
         )
 
     def _choose(self, target: Target) -> BrowserFound:
@@ -92,6 +97,7 @@ class BrowserBackend(Backend):
             raise BackendUnavailable(
                 f"{target} is no target of the backend {name!r}",
                 accepted=tuple(f"{name}:{browser}" for browser in BROWSERS),
+                hint=_ANOTHER,
             )
         browser = target.browser or self._first()
         if browser not in BROWSERS:
@@ -99,14 +105,14 @@ class BrowserBackend(Backend):
                 f"no browser is called {browser!r}",
                 where=str(target),
                 accepted=BROWSERS,
-                hint=did_you_mean(browser, BROWSERS),
+                hint=did_you_mean(browser, BROWSERS) or _ANOTHER,
             )
         found = find_browser(browser, self._ctx.cache_dir)
         if isinstance(found, BrowserMissing):
             raise BackendUnavailable(
                 f"{browser}: {found.reason}",
                 where=str(target),
-                hint=f"To get it: {found.remedy}" if found.remedy else None,
+                hint=f"To get it: {found.remedy}" if found.remedy else _ANOTHER,
             )
         self._launcher().require(found)
         return found

@@ -80,9 +80,15 @@ class Hub:
 
 def create(ctx: Context, family: Family, name: str, settings: Mapping[str, Any], where: str) -> Any:
     """Create a plugin's object in a family that this distribution opens."""
+    return opened(ctx, family).create(family.name, name, settings, where=where)
+
+
+def opened(ctx: Context, family: Family) -> Plugins:
+    """Return the plugins, which know `family` from now on."""
     host: Any = ctx.plugins
     host.add_family(family)
-    return host.create(family.name, name, settings, where=where)
+    plugins: Plugins = host
+    return plugins
 
 
 def _give_back(acquiring: asyncio.Future[SlotLease]) -> None:

@@ -19,7 +19,7 @@ from .browsers import BrowserFound
 from .hookspecs import ENGINES
 from .hookspecs.engine import EngineModule
 from .hookspecs.launcher import Gone, Launched, Launcher, LaunchRequest
-from .hub import Hub, create
+from .hub import Hub, create, opened
 from .messages import Hello, Ready
 from .settings import BrowserSettings
 from .slots import SlotLease
@@ -43,13 +43,7 @@ async def start_worker(
     BackendUnavailable when the browser does not start, its page does not connect in time, or the
     engine finds no device. Whatever was started is stopped again when this raises.
     """
-    module: EngineModule = create(
-        ctx,
-        ENGINES,
-        f"{target.engine}-{target.backend}",
-        settings.engine_settings,
-        f"{traits.name}.engine_settings",
-    )
+    module = _engine(ctx, target, settings)
     async with contextlib.AsyncExitStack() as undo:
         lease = await hub.lease(found.browser)
         undo.callback(lease.release)
@@ -67,6 +61,22 @@ async def start_worker(
         undo.pop_all()
         parts = Parts(hub=hub, lease=lease, bridge=bridge, launched=launched, connection=connection)
         return BrowserWorker(info, parts, settings, ctx, traits.check_load)
+
+
+def _engine(ctx: Context, target: Target, settings: BrowserSettings) -> EngineModule:
+    name = f"{target.engine}-{target.backend}"
+    known = opened(ctx, ENGINES).names(ENGINES.name)
+    if name not in known:
+        engines = [one.removesuffix(f"-{target.backend}") for one in known]
+        raise BackendUnavailable(
+            f"no engine {target.engine!r} for the backend {target.backend!r} is installed",
+            where=str(target),
+            accepted=[one for one, full in zip(engines, known, strict=True) if one != full],
+            hint=f"An engine is a plugin of the group {ENGINES.group}, called {name!r}.",
+        )
+    where = f"{target.backend}.engine_settings"
+    module: EngineModule = create(ctx, ENGINES, name, settings.engine_settings, where)
+    return module
 
 
 async def _launch(
