@@ -64,7 +64,7 @@ class FakeSettings:
     fail_every: int | None = attrs.field(default=None, validator=_at_least_one)
     #: A worker is lost in the run after this many.
     crash_after: int | None = attrs.field(
-        default=None, validator=attrs.validators.optional(_not_negative)
+        default=None, validator=attrs.validators.optional(attrs.validators.ge(0))
     )
     #: Models that use one of these operators are refused.
     unsupported_operators: tuple[str, ...] = ()
