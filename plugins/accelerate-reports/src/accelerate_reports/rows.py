@@ -232,10 +232,9 @@ def _text(value: object) -> str | None:
 
 
 def _adapter(adapter: AdapterInfo) -> str | None:
-    # The description repeats vendor and device where a browser gives one at all.
-    parts = [adapter.description] if adapter.description else [adapter.vendor, adapter.device]
-    parts = [part for part in parts if part] or [adapter.architecture or ""]
-    return _text(" ".join(part for part in parts if part))
+    # The description repeats the rest where a browser gives one at all.
+    parts = (adapter.vendor, adapter.architecture, adapter.device)
+    return _text(adapter.description or " ".join(part for part in parts if part))
 
 
 def _percentile(samples: Sequence[float], percent: int, min_samples: int) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from accelerate_core import hookimpl
-from accelerate_core.errors import ConfigError
+from accelerate_core.errors import AccelerateError, ConfigError
 from accelerate_core.protocols import Context, Report
 from accelerate_core.serial import from_plain, to_plain
 from accelerate_core.types import RunSummary
@@ -32,18 +32,25 @@ def render(summary: RunSummary) -> str:
 
 def parse(text: str) -> RunSummary:
     """Return the summary that `render` was given; ConfigError for anything else."""
+    import cattrs
+
+    foreign = ConfigError("this is not a JSON report of accelerate")
     try:
         data = json.loads(text)
-        version = data.pop("format_version")
-    except (ValueError, AttributeError, KeyError) as error:
-        raise ConfigError("this is not a JSON report of accelerate") from error
-    if version != FORMAT_VERSION:
+    except ValueError as error:
+        raise foreign from error
+    if not isinstance(data, dict) or "format_version" not in data:
+        raise foreign
+    if data["format_version"] != FORMAT_VERSION:
         raise ConfigError(
-            f"the JSON report has format version {version!r}",
+            f"this JSON report has format version {data['format_version']!r}",
             accepted=(str(FORMAT_VERSION),),
             hint="Read it with the version of accelerate-reports that wrote it.",
         )
-    return from_plain(data, RunSummary)
+    try:
+        return from_plain(data, RunSummary)
+    except (cattrs.BaseValidationError, AccelerateError) as error:
+        raise foreign from error
 
 
 def _finite(value: Any) -> Any:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How plots look: Vega-Lite specifications over the data set "lines". Pure, plain data.
 
+The page adds the height: it decides how much room a line gets.
+
 Colours are CSS variables, which the page sets for light and for dark.
 """
 
@@ -124,7 +126,6 @@ def _chart(*layers: Spec) -> Spec:
     return {
         "data": {"name": DATA},
         "width": "container",
-        "height": {"step": 26},
         "encoding": {"y": {"field": "label", "type": "nominal", "sort": None, "title": None}},
         "layer": list(layers),
     }

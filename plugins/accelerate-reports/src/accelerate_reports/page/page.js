@@ -29,10 +29,11 @@ function labels(width) {
 async function draw(place, spec, data) {
   const width = place.clientWidth;
   const { step, textDy, axisY } = labels(width);
+  const height = step * new Set(data.map(({ label }) => label)).size;
   const columns = Math.max(2, Math.floor(width / 140));
   // Interpreting expressions, not compiling them, lets the page forbid eval.
-  await vegaEmbed(place, { ...spec, height: { step }, datasets: { lines: data } }, {
-    ast: true, renderer: "svg", actions: false, defaultStyle: false, logLevel: 1,
+  await vegaEmbed(place, { ...spec, height, datasets: { lines: data } }, {
+    ast: true, renderer: "svg", actions: false, defaultStyle: false,
     config: {
       ...CONFIG, text: { dy: textDy }, axisY: { ...CONFIG.axisY, ...axisY }, legend: { ...CONFIG.legend, columns },
     },
