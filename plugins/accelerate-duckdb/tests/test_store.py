@@ -15,9 +15,9 @@ from accelerate_duckdb.store import DuckDbStore
 from hypothesis import HealthCheck, given, settings
 
 from accelerate_core.errors import NumericalError, StoreError
-from accelerate_core.types import CellStatus, Measurement, RunSummary, Target
+from accelerate_core.types import CellStatus, Measurement, Phases, RunSummary, Target
 
-from . import values
+from . import strategies, values
 
 CONNECTIONS_COLUMNS = (
     "id, timestamp, connection_id, session_id, browser, platform, startup_time_seconds, "
@@ -95,7 +95,7 @@ def test_unknown_is_null(store: DuckDbStore) -> None:
         status=CellStatus.MISSING,
         worker=None,
         memory_bytes=None,
-        phases=values.Phases(),
+        phases=Phases(),
         provenance={},
     )
     store.save_measurement(missing)
@@ -215,7 +215,7 @@ def test_a_lone_surrogate_is_escaped(store: DuckDbStore) -> None:
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(measurement=values.measurements)
+@given(measurement=strategies.measurements)
 def test_any_measurement_comes_back_equal(store: DuckDbStore, measurement: Measurement) -> None:
     run = attrs.evolve(values.RUN, id=str(uuid.uuid4()))
     measurement = attrs.evolve(measurement, run_id=run.id)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from accelerate_core.protocols import Table
 from . import faults, opening, sidecar, wire
 from .reader import Reader
 
-_CONNECT_TIMEOUT_S = 2.0
 _POLL_S = 0.1
 
 
@@ -60,25 +58,9 @@ def _ask_writer(path: Path, sql: str, parameters: Sequence[Any]) -> Table | None
     if address is None:
         return None
     try:
-        with _connect(address) as connection:
+        with address.connect() as connection:
             connection.sendall(wire.request_line(address.token, sql, parameters))
             with connection.makefile("rb") as lines:
                 return wire.read_table(lines)
     except OSError:
         return None
-
-
-def _connect(address: sidecar.Sidecar) -> socket.socket:
-    if address.socket is None:
-        connection = socket.create_connection(("127.0.0.1", address.port or 0), _CONNECT_TIMEOUT_S)
-    else:
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.settimeout(_CONNECT_TIMEOUT_S)
-            connection.connect(address.socket)
-        except BaseException:
-            connection.close()
-            raise
-    # A query may take as long as it takes; a writer that dies closes the connection.
-    connection.settimeout(None)
-    return connection

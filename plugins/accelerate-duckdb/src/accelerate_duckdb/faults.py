@@ -34,8 +34,8 @@ _KNOWN = (
         "Restore a copy, or move it away and start afresh: mv {path} {path}.damaged",
     ),
     (
-        r"no space left|disk quota exceeded|out of disk",
-        "the disk is full, so this was not stored; what was stored before is safe",
+        r"no space left|disk quota exceeded|file too large",
+        "no room on the disk, so this was not stored; what was acknowledged before is safe",
         "Free some space, then run again: df -h {parent}",
     ),
     (

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Applied: TypeAlias = dict[tuple[str, int], str]  # (namespace, version) -> checksum
 
 CORE = "core"
+_CORE_TABLES = ("browser_connections", "webnn_webgpu_performance", "schema_versions")
 
 _VERSIONS_TABLE = """
 CREATE TABLE schema_versions (
@@ -41,7 +42,7 @@ CREATE TABLE schema_versions (
 
 #: What a migration may be made of. No transaction control, no other files, no settings.
 _ALLOWED = frozenset(
-    ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE_INTO", "CREATE", "ALTER", "DROP", "CREATE_FUNC")
+    ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE_INTO", "CREATE", "ALTER", "DROP")
 )
 
 _CATALOGUE = """
@@ -50,8 +51,6 @@ UNION ALL SELECT view_name, 'view ' || schema_name || sql FROM duckdb_views() WH
 UNION ALL SELECT index_name, 'index ' || coalesce(sql, '') FROM duckdb_indexes()
 UNION ALL SELECT sequence_name, 'sequence ' || sql FROM duckdb_sequences()
 UNION ALL SELECT type_name, 'type ' || schema_name FROM duckdb_types() WHERE NOT internal
-UNION ALL SELECT function_name, 'function ' || macro_definition FROM duckdb_functions()
-    WHERE NOT internal
 UNION ALL SELECT schema_name, 'schema' FROM duckdb_schemas() WHERE NOT internal
 """
 
@@ -92,6 +91,8 @@ def check_contributed(tables: Iterable[TableSet]) -> None:
                     hint="Disable one of the plugins, or rename one namespace.",
                 )
         seen.add(name)
+        if covered := [table for table in _CORE_TABLES if table.startswith(f"{name}_")]:
+            raise PluginError(f"the table namespace {name!r} covers {covered[0]}, the store's own")
         versions = [migration.version for migration in table_set.migrations]
         if versions != list(range(1, len(versions) + 1)):
             raise PluginError(
@@ -115,9 +116,13 @@ def migrate(connection: duckdb.DuckDBPyConnection, tables: Sequence[TableSet], p
                 _apply(connection, table_set.namespace, migration, path)
 
 
+def _catalogue(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
+    return set(connection.execute(_CATALOGUE).fetchall())
+
+
 def is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether the database holds nothing at all."""
-    return not connection.execute(_CATALOGUE).fetchall()
+    return not _catalogue(connection)
 
 
 def _applied(connection: duckdb.DuckDBPyConnection, path: Path) -> Applied:
@@ -176,7 +181,7 @@ def _apply(
     label = f"migration {migration.version} of the tables {namespace!r}"
     connection.execute("BEGIN")
     try:
-        before = set(connection.execute(_CATALOGUE).fetchall())
+        before = _catalogue(connection)
         for statement in connection.extract_statements(migration.sql):
             if statement.type.name not in _ALLOWED:
                 raise PluginError(
@@ -185,7 +190,7 @@ def _apply(
                 )
             connection.execute(statement)
         if namespace != CORE:
-            _check_names(label, namespace, before ^ set(connection.execute(_CATALOGUE).fetchall()))
+            _check_names(label, namespace, before ^ _catalogue(connection))
         connection.execute(
             "INSERT INTO schema_versions VALUES (?, ?, ?, ?)",
             [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from accelerate_core.errors import StoreError
 
-from . import faults
+from . import faults, sidecar
 
 if TYPE_CHECKING:
     import duckdb
@@ -125,10 +125,15 @@ def _connect(path: Path, deadline: float, wait_s: float) -> duckdb.DuckDBPyConne
             if not is_held:
                 raise faults.explain(error, path) from error
             if time.monotonic() >= deadline:
-                raise faults.locked(path, pid, wait_s) from error
+                raise faults.locked(path, pid or _writer_pid(path), wait_s) from error
             time.sleep(_POLL_S)
         else:
             return _configure(connection)
+
+
+def _writer_pid(path: Path) -> int | None:
+    writer = sidecar.read(path)
+    return writer.pid if writer else None
 
 
 def _configure(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:

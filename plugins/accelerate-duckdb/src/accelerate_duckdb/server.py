@@ -25,6 +25,7 @@ from .reader import Reader
 _MAX_REQUEST_BYTES = 1 << 20
 _MAX_ANSWER_BYTES = 256 << 20
 _IO_TIMEOUT_S = 30.0
+_END_TIMEOUT_S = 1.0
 #: sun_path holds 104 bytes on macOS, 108 on Linux.
 _MAX_SOCKET_PATH = 100
 
@@ -41,12 +42,12 @@ class QueryServer:
             sidecars.write(path, self.sidecar)
         except BaseException:
             self._server.server_close()
-            sidecars.remove_socket(self.sidecar.socket)
+            sidecars.remove_socket(self.sidecar.path)
             raise
+        self._is_closing = False
         self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="accelerate-duckdb-query"
+            target=self._serve, name="accelerate-duckdb-query", daemon=True
         )
-        self._thread.daemon = True
         self._thread.start()
 
     def answer(self, line: bytes) -> list[bytes]:
@@ -61,12 +62,21 @@ class QueryServer:
 
     def close(self) -> None:
         """Stop listening; remove the socket and the sidecar."""
-        self._server.shutdown()
-        self._thread.join()
+        self._is_closing = True
+        with contextlib.suppress(OSError):
+            self.sidecar.connect().close()
+        # Not for ever: someone may have swept the socket out of the temporary folder.
+        self._thread.join(_END_TIMEOUT_S)
         self._server.server_close()
         with contextlib.suppress(OSError):
             sidecars.place(self._path).unlink()
-        sidecars.remove_socket(self.sidecar.socket)
+        sidecars.remove_socket(self.sidecar.path)
+
+    def _serve(self) -> None:
+        # Not serve_forever, which wakes up all the time to see whether it should end: that
+        # disturbs measurements. Here `close` connects.
+        while not self._is_closing:
+            self._server.handle_request()
 
 
 def _bounded(lines: Any, path: Path) -> list[bytes]:
@@ -100,10 +110,10 @@ def _listen(owner: QueryServer, path: Path) -> tuple[socketserver.BaseServer, si
     server: Any
     try:
         if (server := _unix_server()) is not None:
-            sidecar = sidecars.Sidecar.new(socket=str(server.server_address), port=None)
+            sidecar = sidecars.Sidecar.new(path=str(server.server_address), port=None)
         else:
             server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Handler)
-            sidecar = sidecars.Sidecar.new(socket=None, port=server.server_address[1])
+            sidecar = sidecars.Sidecar.new(path=None, port=server.server_address[1])
     except OSError as error:
         raise faults.explain(error, path) from error
     server.daemon_threads = True

@@ -93,14 +93,25 @@ class WriteTransaction:
             self.started.set_exception(_typed(error, self._path))
             return
         self.started.set_result(None)
-        while True:
-            request = self._requests.get()
-            if isinstance(request, _End):
-                break
+        is_failed = False
+        while isinstance(request := self._requests.get(), _Job):
             _answer(request.answer, partial(request.operation, connection), self._path)
-        verb = "COMMIT" if request.is_commit else "ROLLBACK"
+            is_failed = is_failed or request.answer.exception() is not None
         self._finish()
-        _answer(request.answer, partial(_end, connection, verb), self._path)
+        if request.is_commit and not is_failed:
+            _answer(request.answer, partial(_commit, connection), self._path)
+            return
+        roll_back(connection)
+        if request.is_commit:
+            # DuckDB would answer this COMMIT with success, and store nothing.
+            request.answer.set_exception(
+                StoreError(
+                    "a statement of this transaction failed, so nothing of it was stored",
+                    where=str(self._path),
+                )
+            )
+        else:
+            request.answer.set_result(None)
 
     def _finish(self) -> None:
         with self._guard:
@@ -224,9 +235,9 @@ def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("ROLLBACK")
 
 
-def _end(connection: duckdb.DuckDBPyConnection, verb: str) -> None:
+def _commit(connection: duckdb.DuckDBPyConnection) -> None:
     try:
-        connection.execute(verb)
+        connection.execute("COMMIT")
     except BaseException:
         roll_back(connection)
         raise

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files move forward, never back; contributed tables stay in their namespace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+from accelerate_duckdb.store import DuckDbStore
+
+from accelerate_core.errors import PluginError, StoreError
+from accelerate_core.protocols import Migration, TableSet
+
+from . import values
+
+V1 = Migration(version=1, sql="CREATE TABLE energy_samples (id INTEGER, joules DOUBLE);")
+V2 = Migration(
+    version=2,
+    sql="ALTER TABLE energy_samples ADD COLUMN source VARCHAR;\n"
+    "UPDATE energy_samples SET source = 'rapl';",
+)
+
+
+def energy(*migrations: Migration) -> TableSet:
+    return TableSet(namespace="energy", migrations=migrations)
+
+
+def refused(path: Path, *tables: TableSet) -> tuple[type[Exception], str]:
+    before = path.read_bytes() if path.exists() else None
+    with pytest.raises((StoreError, PluginError)) as caught:
+        DuckDbStore.open(path, wait_s=0, tables=tables).close()
+    after = path.read_bytes() if path.exists() else None
+    # Opening a file for writing may touch its header; what it holds must stay.
+    assert (before is None) == (after is None)
+    return type(caught.value), str(caught.value)
+
+
+def test_a_version_1_file_moves_forward_and_keeps_its_rows(path: Path) -> None:
+    store = DuckDbStore.open(path, tables=[energy(V1)])
+    with store.transaction() as transaction:
+        transaction.execute("INSERT INTO energy_samples VALUES (?, ?)", [7, 1.5])
+    store.close()
+
+    store = DuckDbStore.open(path, tables=[energy(V1, V2)])
+    try:
+        assert store.query("FROM energy_samples").rows == ((7, 1.5, "rapl"),)
+        history = store.query("SELECT namespace, version FROM schema_versions ORDER BY ALL")
+        assert history.rows == (("core", 1), ("energy", 1), ("energy", 2))
+    finally:
+        store.close()
+
+
+def test_a_file_opens_without_the_plugin_that_added_tables(path: Path) -> None:
+    DuckDbStore.open(path, tables=[energy(V1)]).close()
+    store = DuckDbStore.open(path)
+    assert store.query("SELECT count(*) FROM energy_samples").rows == ((0,),)
+    store.close()
+
+
+def test_newer_contributed_tables_are_refused(path: Path) -> None:
+    DuckDbStore.open(path, tables=[energy(V1, V2)]).close()
+    kind, message = refused(path, energy(V1))
+    assert kind is StoreError
+    assert "'energy' of this file have version 2, and only 1 is known" in message
+    assert "Upgrade the plugin that owns 'energy'" in message
+
+
+def test_a_newer_file_is_refused_whole(path: Path) -> None:
+    store = DuckDbStore.open(path)
+    store.save_run(values.RUN)
+    with store.transaction() as transaction:
+        transaction.execute("INSERT INTO schema_versions VALUES ('core', 99, '2027-01-01', 'x')")
+    store.close()
+    kind, message = refused(path, energy(V1))
+    assert kind is StoreError
+    assert "version 99" in message
+    assert "pip install -U accelerate-duckdb" in message
+    with duckdb.connect(path) as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchall() == [(1,)]
+        tables = database.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+        assert ("energy_samples",) not in tables
+
+
+def test_an_edited_migration_is_refused(path: Path) -> None:
+    DuckDbStore.open(path, tables=[energy(V1)]).close()
+    edited = Migration(version=1, sql=V1.sql.replace("DOUBLE", "FLOAT"))
+    kind, message = refused(path, energy(edited))
+    assert kind is StoreError
+    assert "migration 1 of the tables 'energy' was edited" in message
+
+
+def test_line_endings_are_no_edit(path: Path) -> None:
+    lines = Migration(version=1, sql="CREATE TABLE energy_a (\n  id INTEGER\n);\n")
+    DuckDbStore.open(path, tables=[energy(lines)]).close()
+    windows = Migration(version=1, sql=lines.sql.replace("\n", "\r\n"))
+    DuckDbStore.open(path, tables=[energy(windows)]).close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ("CREATE TABLE joules (id INTEGER)", "joules"),
+        ("CREATE TABLE energy_a (id INTEGER); CREATE INDEX fast ON energy_a (id)", "fast"),
+        ("CREATE VIEW latest AS SELECT 1", "latest"),
+        ("ALTER TABLE runs ADD COLUMN joules DOUBLE", "runs"),
+        ("DROP TABLE cells", "cells"),
+        ("CREATE SCHEMA other; CREATE TABLE other.energy_a (id INTEGER)", "other"),
+        ("COMMIT", "TRANSACTION statement"),
+        ("ATTACH 'elsewhere.duckdb'", "ATTACH statement"),
+        ("CREATE TABLE energy_a (id NOSUCHTYPE)", "failed"),
+        ("CREATE TABL energy_a", "failed"),
+    ],
+)
+def test_contributed_sql_outside_its_rules_is_refused(path: Path, sql: str, named: str) -> None:
+    kind, message = refused(path, energy(Migration(version=1, sql=sql)))
+    assert kind is PluginError
+    assert "migration 1 of the tables 'energy'" in message
+    assert named in message
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        [TableSet(namespace="Energy", migrations=(V1,))],
+        [TableSet(namespace="core", migrations=(V1,))],
+        [energy(V1), energy(V1)],
+        [energy(V1), TableSet(namespace="energy_fine", migrations=())],
+        [energy(V2)],
+        [energy(V1, V1)],
+    ],
+)
+def test_table_sets_that_break_the_rules_touch_no_file(path: Path, tables: list[TableSet]) -> None:
+    kind, _ = refused(path, *tables)
+    assert kind is PluginError
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("namespace", ["browser", "webnn", "webnn_webgpu", "schema"])
+def test_a_namespace_may_not_cover_the_stores_own_tables(path: Path, namespace: str) -> None:
+    kind, message = refused(path, TableSet(namespace=namespace, migrations=()))
+    assert kind is PluginError
+    assert "the store's own" in message
