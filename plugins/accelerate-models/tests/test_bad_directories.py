@@ -52,6 +52,9 @@ def write_safetensors(
     ("reference", "word", "help_"),
     [
         ("dir:nowhere", "no such directory", "dir:PATH"),
+        ("dir:", "names no path", "dir:PATH"),
+        ("file:", "names no path", "file:PATH/model.onnx"),
+        ("file:a\0b", "names no path", "file:PATH/model.onnx"),
         ("file:nowhere.onnx", "no such file", "file:PATH/model.onnx"),
         ("package:no_such_package/model", "no package", "pip install no-such-package"),
         ("package:json/no_such_folder", "no_such_folder", ""),

@@ -11,7 +11,7 @@ from accelerate_core.errors import ModelError
 
 def locate_file(text: str) -> Path:
     """Return the ONNX file a `file:` reference names."""
-    path = Path(text).expanduser().resolve()
+    path = _path(text, "file:PATH/model.onnx")
     if path.is_dir():
         raise ModelError(
             "this is a directory, not an ONNX file",
@@ -30,7 +30,7 @@ def locate_file(text: str) -> Path:
 
 def locate_directory(text: str) -> Path:
     """Return the directory a `dir:` reference names."""
-    path = Path(text).expanduser().resolve()
+    path = _path(text, "dir:PATH")
     if path.is_file():
         raise ModelError(
             "this is a file, not a directory", where=str(path), hint=f"Use file:{text} instead."
@@ -74,3 +74,9 @@ def locate_in_package(text: str) -> Path:
         where=f"package:{text}",
         accepted=[f"package:{package}/{name}" for name in folders if not name.startswith("_")],
     )
+
+
+def _path(text: str, accepted: str) -> Path:
+    if not text or "\0" in text:
+        raise ModelError("the reference names no path", accepted=(accepted,))
+    return Path(text).expanduser().resolve()
