@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ class Host:
         `settings` maps "family.name" to that plugin's table, for collected plugins.
         """
         self._manager = pluggy.PluginManager(PROJECT)
+        # Backends discover in threads, and several may ask for the same launcher at once.
+        self._lock = threading.RLock()
         self._families: dict[str, Family] = {}
         self._loaded: dict[tuple[str, str], Any] = {}
         self._collected: set[str] = set()
@@ -69,17 +72,18 @@ class Host:
 
     def add_family(self, family: Family) -> None:
         """Learn a family of hooks; adding the same one twice does nothing."""
-        known = self._families.get(family.name)
-        if known == family:
-            return
-        if known is not None:
-            raise PluginError(
-                f"the family {family.name!r} is already taken by {known.specs}",
-                where=family.specs,
-                hint="Choose another name for the family.",
-            )
-        self._manager.add_hookspecs(importlib.import_module(family.specs))
-        self._families[family.name] = family
+        with self._lock:
+            known = self._families.get(family.name)
+            if known == family:
+                return
+            if known is not None:
+                raise PluginError(
+                    f"the family {family.name!r} is already taken by {known.specs}",
+                    where=family.specs,
+                    hint="Choose another name for the family.",
+                )
+            self._manager.add_hookspecs(importlib.import_module(family.specs))
+            self._families[family.name] = family
 
     def found(self, family: str) -> Mapping[str, tuple[Found, ...]]:
         """Return what is installed in a family, disabled ones left out; imports nothing."""
@@ -95,8 +99,12 @@ class Host:
 
         ConfigError for a name nobody has, PluginError for one that is broken or claimed twice.
         """
-        if (family, name) in self._loaded:
+        with self._lock:
+            if (family, name) not in self._loaded:
+                self._loaded[family, name] = self._load(family, name, where)
             return self._loaded[family, name]
+
+    def _load(self, family: str, name: str, where: str) -> Any:
         kind = self._family(family)
         found = self.found(family)
         if name not in found:
@@ -110,18 +118,16 @@ class Host:
             )
         if (conflict := loading.conflict(found[name])) is not None:
             raise conflict
-        plugin = self._register(kind, name, loading.load(found[name][0]), found[name][0].value)
-        self._loaded[family, name] = plugin
-        return plugin
+        return self._register(kind, name, loading.load(found[name][0]), found[name][0].value)
 
     def add(self, family: str, name: str, plugin_class: Any) -> None:
         """Register a plugin class directly, for tests and notebooks."""
         kind = self._family(family)
-        if (family, name) in self._loaded:
-            raise PluginError(f"{kind.word or family} {name!r} is already loaded")
-        self._loaded[family, name] = self._register(
-            kind, name, plugin_class, f"{plugin_class.__module__}:{plugin_class.__qualname__}"
-        )
+        value = f"{plugin_class.__module__}:{plugin_class.__qualname__}"
+        with self._lock:
+            if (family, name) in self._loaded:
+                raise PluginError(f"{kind.word or family} {name!r} is already loaded")
+            self._loaded[family, name] = self._register(kind, name, plugin_class, value)
 
     def check_settings(
         self, family: str, name: str, table: Mapping[str, Any] | None, *, where: str = ""
@@ -310,8 +316,9 @@ class Host:
         return plugin
 
     def _only(self, hook: str, plugin: Any) -> Any:
-        others = [one for one in self._manager.get_plugins() if one is not plugin]
-        return self._manager.subset_hook_caller(hook, others)
+        with self._lock:
+            others = [one for one in self._manager.get_plugins() if one is not plugin]
+            return self._manager.subset_hook_caller(hook, others)
 
 
 def _folder(variable: str, default: Callable[..., Path]) -> Path:
