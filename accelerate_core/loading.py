@@ -44,14 +44,15 @@ def find(group: str) -> Mapping[str, tuple[Found, ...]]:
     found: dict[str, dict[str, Found]] = {}
     for entry in metadata.entry_points(group=group):
         dist = entry.dist
-        owner = re.sub(r"[-_.]+", "-", dist.name).lower() if dist else "unknown"
+        # An installation in progress, or a broken one, has entry points and no name yet.
+        owner = re.sub(r"[-_.]+", "-", (dist and dist.name) or "unknown").lower()
         # An editable install can be listed twice; the same distribution is no conflict.
         found.setdefault(entry.name, {})[owner] = Found(
             entry.name,
             group,
             entry.value,
             owner,
-            dist.version if dist else "",
+            (dist.version or "") if dist else "",
             (dist.metadata["Summary"] or "") if dist else "",
             entry,
         )
