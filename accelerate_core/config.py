@@ -179,8 +179,7 @@ def load(path: Path) -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not valid TOML: {error}", where=str(path)) from None
-    config = parse(data, where=str(path))
-    return attrs.evolve(config, name=path.stem) if not config.name else config
+    return parse({"name": path.stem, **data}, where=str(path))
 
 
 def parse(data: Mapping[str, Any], *, where: str = "configuration") -> Config:
