@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`accel bench MODEL`: a pipeline without a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+
+app = typer.Typer()
+
+#: File and folder names that say nothing about the model in them.
+_GENERIC = ("model", "onnx", "")
+WHERE = "accel bench"
+
+
+@app.command()
+def bench(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A directory, an .onnx file, or a reference: dir:PATH, file:PATH, package:NAME.",
+            metavar="MODEL",
+        ),
+    ],
+    on: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET", help="cpu, webgpu:chromium, wasm:*. Repeatable. [cpu]"),
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Items in one request. Repeatable. [1]")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="fp32, fp16, ... Repeatable. [fp32]")
+    ] = None,
+    sequence_length: Annotated[int, typer.Option(help="Tokens per item, for text.")] = 32,
+    repeats: Annotated[int, typer.Option(help="Timed runs per cell.")] = 20,
+    warmup: Annotated[int, typer.Option(help="Runs before the timed ones.")] = 1,
+    budget: Annotated[str, typer.Option(help="Time for the timed runs of a cell.")] = "10s",
+    required: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET", help="Fail when this target is missing. Repeatable."),
+    ] = None,
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TARGET", help="Use this when the asked one is not there. In order."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads, for backends that let one choose.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the model in results.")] = None,
+    store: Annotated[
+        str, typer.Option(metavar="FILE", help="DuckDB file to keep the results in.")
+    ] = "none",
+    report: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[=FILE]", help="html=report.html, junit=x.xml. Repeatable."),
+    ] = None,
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="Show the cells; start nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON on stdout, progress on stderr.")
+    ] = False,
+) -> None:
+    """Benchmark one model without a file.
+
+    Results are shown and not kept, unless --store or --report say where. Exit codes as for run.
+    """
+    from ..config import parse
+    from .execute import execute, preview
+
+    source = reference(model)
+    targets = tuple(dict.fromkeys(on or ("cpu",)))
+    data: dict[str, Any] = {
+        "name": "bench",
+        "models": [{"name": name or model_name(source), "source": source}],
+        "benchmarks": [
+            {
+                "targets": list(targets),
+                "batch_sizes": batch or [1],
+                "precisions": precision or ["fp32"],
+                "sequence_length": sequence_length,
+                "repeats": repeats,
+                "warmup": warmup,
+                "budget": _duration(budget),
+                "required": required or [],
+                "fallback": fallback or [],
+            }
+        ],
+        "reports": [_report(one) for one in report or ()],
+    }
+    if store != "none":
+        data["store"] = {"use": "duckdb", "path": store}
+    if threads is not None:
+        data["backends"] = _threads(targets, threads)
+    config = parse(data, where=WHERE)
+    act = preview if is_dry else execute
+    raise typer.Exit(act(config, only=(), as_json=as_json))
+
+
+def reference(model: str) -> str:
+    """Return the reference for what the user typed: an existing path gets its scheme."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return f"dir:{path}"
+    if path.is_file() or (path.suffix == ".onnx" and ":" not in model):
+        return f"file:{path}"
+    return model
+
+
+def model_name(source: str) -> str:
+    """Return the last part of a reference that says something."""
+    parts = PurePath(source.partition(":")[2] or source).parts
+    for part in reversed(parts):
+        if (stem := part.removesuffix(".onnx")) not in _GENERIC and stem.strip("/."):
+            return stem
+    return source
+
+
+def _duration(text: str) -> str | float:
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else text
+
+
+def _report(text: str) -> dict[str, str]:
+    use, equals, path = text.partition("=")
+    return {"use": use, "path": path} if equals else {"use": use}
+
+
+def _threads(targets: Sequence[str], threads: int) -> dict[str, dict[str, int]]:
+    """Return the tables that set the threads of every backend that has the option."""
+    from ..host import Host
+    from ..types import Target
+
+    host = Host()
+    names = dict.fromkeys(Target.parse(target).backend for target in targets)
+    tables = {
+        name: {"threads": threads} for name in names if host.takes("backends", name, "threads")
+    }
+    if not tables:
+        raise ConfigError(
+            f"no thread count can be chosen for {', '.join(names)}", where=f"{WHERE} --threads"
+        )
+    return tables

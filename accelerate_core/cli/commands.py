@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The group of all commands, each imported when it is invoked, and the one place for errors."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import traceback
+from typing import Any
+
+import typer
+
+from .. import loading
+from ..errors import AccelerateError, PluginError
+from .output import print_error
+from .overview import COMMANDS, GROUP, overview, plugin_commands, version
+
+INTERRUPTED = 130
+
+#: What these log is in the results too, and is shown from there.
+_SHOWN_ELSEWHERE = ("accelerate.host", "accelerate.observers", "accelerate.pipeline")
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """Find commands by name: own ones as modules, others as entry points."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return all names, own commands first."""
+        return [*COMMANDS, *plugin_commands()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command; PluginError for a plugin's that cannot be used."""
+        if cmd_name in COMMANDS:
+            app = importlib.import_module(f".{cmd_name}", __package__).app
+        elif claims := loading.find(GROUP).get(cmd_name):
+            if (conflict := loading.conflict(claims)) is not None:
+                raise conflict
+            app = load_app(claims[0])
+        else:
+            return None
+        return _command(app, cmd_name)
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the same help as without Typer."""
+        return overview()
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the same help as without Typer."""
+        print(overview())
+
+
+def load_app(found: loading.Found) -> typer.Typer:
+    """Import a plugin's command; PluginError when it is no Typer app."""
+    app = loading.load(found)
+    if not isinstance(app, typer.Typer):
+        raise PluginError(
+            f"the command {found.name!r} is a {type(app).__name__}",
+            where=f"{found.group} -> {found.value}",
+            accepted=("a typer.Typer app",),
+            hint=f"Update it: pip install --upgrade {found.distribution}",
+        )
+    return app
+
+
+def _command(app: typer.Typer, name: str) -> Any:
+    """Return the Click command of an app, without the options that install completion."""
+    is_group = app.registered_callback or app.registered_groups or len(app.registered_commands) > 1
+    command: Any
+    if is_group:
+        command = typer.main.get_group(app)
+    else:
+        single = typer.Typer(add_completion=False)
+        single.registered_commands = app.registered_commands
+        command = typer.main.get_command(single)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(version())
+        raise typer.Exit
+
+
+@app.callback()
+def _accel(
+    is_version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True),
+) -> None:
+    pass
+
+
+def invoke(words: list[str], *, is_debug: bool) -> int:
+    """Run the command that `words` ask for and return its exit code."""
+    _set_up_logging(is_debug)
+    try:
+        typer.main.get_command(app)(args=words, prog_name="accel")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except AccelerateError as error:
+        if is_debug:
+            traceback.print_exception(error)
+        print_error(error.info)
+        return error.exit_code
+    except Exception as error:
+        if is_debug:
+            traceback.print_exception(error)
+        else:
+            print(
+                f"error: unexpected {type(error).__name__}: {error}\n"
+                "This is a bug. Run the command again with --debug to see where.",
+                file=sys.stderr,
+            )
+        return 1
+    return 0
+
+
+def _set_up_logging(is_debug: bool) -> None:
+    if is_debug:
+        logging.basicConfig(
+            level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        logging.getLogger("accelerate").setLevel(logging.DEBUG)
+        return
+    logging.getLogger().addHandler(_OneLine(logging.WARNING))
+
+
+class _OneLine(logging.Handler):
+    """Show warnings without their tracebacks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name not in _SHOWN_ELSEWHERE:
+            # sys.stderr is looked up each time: progress bars replace it.
+            print(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `accel --help` shows: the commands and whose they are, read from metadata alone.
+
+Kept free of imports: importlib.metadata is most of what `accel --help` costs.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping
+
+from .. import __version__
+
+#: `hookspecs.COMMANDS_GROUP`; importing that would import attrs.
+GROUP = "accelerate_core.commands"
+
+#: Own commands and what they do. Each is a module of this package with a Typer `app`.
+COMMANDS: Mapping[str, str] = {
+    "run": "Run a pipeline file: measure every cell, store and report it.",
+    "bench": "Benchmark one model without a file.",
+    "report": "Report a stored run again, in any format.",
+    "doctor": "Try every backend and browser for real, and say what is missing.",
+    "plugins": "List, show and check the installed plugins.",
+}
+
+_OPTIONS = (
+    ("--debug", "Show tracebacks and logs. Works with every command."),
+    ("--version", "Show the version."),
+    ("--help, -h", "Show this, or the help of a command."),
+)
+
+_EXAMPLES = (
+    "accel doctor",
+    "accel bench dir:models/minilm --on cpu --on 'webgpu:*'",
+    "accel run pipeline.toml",
+)
+
+
+def version() -> str:
+    """Return the line of `accel --version`."""
+    return f"accelerate {__version__}"
+
+
+def plugin_commands() -> dict[str, metadata.EntryPoint]:
+    """Return the commands of plugins, by name; own names win. Imports nothing."""
+    entries = sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
+    return {entry.name: entry for entry in entries if entry.name not in COMMANDS}
+
+
+def summary(entry: metadata.EntryPoint) -> str:
+    """Return what metadata says about a plugin's command."""
+    about = (entry.dist.metadata["Summary"] or "") if entry.dist else ""
+    owner = entry.dist.name if entry.dist else "unknown"
+    return f"{about} [{owner}]".strip()
+
+
+def overview() -> str:
+    """Return the help of `accel` itself."""
+    parts = [
+        "Usage: accel [--debug] COMMAND [ARGS]...",
+        "Run, test and benchmark AI models on real browsers and native hardware.",
+        _section("Commands", COMMANDS.items()),
+    ]
+    if plugins := plugin_commands():
+        rows = ((name, summary(entry)) for name, entry in plugins.items())
+        parts.append(_section("Commands of plugins", rows))
+    parts.append(_section("Options", _OPTIONS))
+    parts.append("Examples:\n" + "\n".join(f"  {line}" for line in _EXAMPLES))
+    return "\n\n".join(parts)
+
+
+def _section(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    width = max(40, min(shutil.get_terminal_size().columns, 100))
+    lines = [f"{title}:"]
+    for name, text in rows:
+        lines += textwrap.wrap(
+            text, width, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14
+        )
+    return "\n".join(lines)
