@@ -247,10 +247,3 @@ def _session(folder: Path | None) -> int | None:
         return int((folder / SESSION_FILE).read_text()) if folder else None
     except (OSError, ValueError):
         return None
-
-
-def reap_own() -> None:
-    """End every launch of this very process: the last resort when it exits without closing."""
-    prefix = new_tag().rsplit("-", 1)[0] + "-"
-    for tag in {tag for tag, _, _ in _tagged() if tag.startswith(prefix)}:
-        kill(tag)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from accelerate_core.errors import JobTimeout, WorkerLost
+from accelerate_core.errors import JobTimeout
 from accelerate_core.markers import hookimpl
 from accelerate_core.protocols import Context
 
@@ -21,12 +21,10 @@ from .. import processes
 from ..browsers import BrowserFound
 from ..hookspecs.launcher import Gone, Launched, Launcher, LaunchRequest, Obstacle
 from . import arguments, display, graphics, stage
+from .driver import Session
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-
-    from selenium.webdriver.common.service import Service
-    from selenium.webdriver.remote.webdriver import WebDriver
 
 _LOOK_AGAIN_S = 0.1
 _POLITE_S = 5.0
@@ -130,7 +128,7 @@ class SeleniumLaunched(Launched):
         self.pid = 0
         self.tag = scene.request.tag
         self._scene = scene
-        self._session = _Session(scene)
+        self._session = Session(scene)
         self._server: Process | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -144,8 +142,20 @@ class SeleniumLaunched(Launched):
             self._scene.environment.update(variables)
         self._opening = asyncio.create_task(asyncio.to_thread(self._session.open, flags))
         # A thread cannot be cancelled: `close` ends what it waits for, and then waits for it.
+        if request.browser.browser == "webkitgtk":
+            await self._watch_opening(self._opening)
         await asyncio.shield(self._opening)
         self.pid = self._session.pid
+
+    async def _watch_opening(self, opening: asyncio.Task[None]) -> None:
+        """Raise WorkerLost when the browser ends; WebKitWebDriver would wait for it forever."""
+        seen: int | None = None
+        while not opening.done():
+            driver = self._session.driver_pid
+            seen = seen or (processes.first_child(driver) if driver else None)
+            if seen and not processes.pid_is_running(seen):
+                raise self._scene.gone(None).to_error()
+            await asyncio.wait([opening], timeout=_LOOK_AGAIN_S)
 
     async def wait_gone(self) -> Gone:
         """Return how the browser ended, once it has; its exit code is known only to the driver."""
@@ -191,121 +201,3 @@ class SeleniumLaunched(Launched):
         await asyncio.to_thread(self._session.forget)
         if self._server is not None:
             await self._server.wait()
-
-
-class _Session:
-    """The blocking half: Selenium's calls, each made in a thread."""
-
-    def __init__(self, scene: stage.Stage) -> None:
-        self._scene = scene
-        self._service: Service | None = None
-        self._driver: WebDriver | None = None
-        self.pid = 0
-        self.driver_pid: int | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a driver to talk to."""
-        return self._driver is not None
-
-    def open(self, flags: list[str]) -> None:
-        """Start driver and browser and open the URL."""
-        from selenium.common.exceptions import WebDriverException
-        from urllib3.exceptions import HTTPError
-
-        name = self._scene.request.browser.browser
-        try:
-            with self._scene.log(self._scene.output.name) as log:
-                self._service = make_service(self._scene, log)
-                self._driver = make_driver(self._scene.request, self._service, flags)
-            self.driver_pid = self._service.process.pid
-            self._scene.write(processes.SESSION_FILE, str(self.driver_pid).encode())
-            self.pid = self._find_browser(self.driver_pid)
-            self._driver.get(self._scene.request.url)
-        except (WebDriverException, HTTPError, OSError) as error:
-            words = (getattr(error, "msg", None) or str(error)).strip().splitlines()
-            raise WorkerLost(
-                f"the browser did not start: {words[0] if words else type(error).__name__}",
-                where=f"{name} through {self._scene.request.browser.driver or 'selenium'}",
-                hint=stage.tail(self._scene.output) or None,
-            ) from error
-
-    def _find_browser(self, driver_pid: int) -> int:
-        assert self._driver is not None
-        if pid := self._driver.capabilities.get("moz:processID"):
-            return int(pid)
-        return processes.first_child(driver_pid) or driver_pid
-
-    def quit(self) -> None:
-        """Ask browser and driver to end."""
-        with contextlib.suppress(Exception):  # a driver that is gone cannot be asked
-            if self._driver is not None:
-                self._driver.quit()
-
-    def forget(self) -> None:
-        """Close Selenium's pipes and connections to processes that are gone."""
-        with contextlib.suppress(Exception):
-            if self._driver is not None:
-                self._driver.command_executor.close()  # type: ignore[union-attr]
-        with contextlib.suppress(Exception):
-            if self._service is not None:
-                self._service.stop()
-
-
-def make_service(scene: stage.Stage, log: BinaryIO) -> Service:
-    """Return the driver's service, not started: tagged, in a session of its own."""
-    from selenium.webdriver.chrome.service import Service as ChromeService
-    from selenium.webdriver.edge.service import Service as EdgeService
-    from selenium.webdriver.firefox.service import Service as FirefoxService
-    from selenium.webdriver.safari.service import Service as SafariService
-    from selenium.webdriver.webkitgtk.service import Service as WebKitService
-
-    browser = scene.request.browser
-    options: dict[str, Any] = {
-        "executable_path": str(browser.driver) if browser.driver else None,
-        "env": scene.environment,
-        "popen_kw": {"start_new_session": True, "cwd": scene.folder},
-    }
-    if browser.browser == "safari":
-        return SafariService(**options)
-    options["log_output"] = log
-    if browser.browser == "firefox":
-        return FirefoxService(**options)
-    if browser.browser == "webkitgtk":
-        return WebKitService(**options)
-    # A driver of another version works better than one that refuses.
-    options["service_args"] = ["--disable-build-check"]
-    return EdgeService(**options) if browser.browser == "edge" else ChromeService(**options)
-
-
-def make_driver(request: LaunchRequest, service: Any, flags: list[str]) -> WebDriver:
-    """Start driver and browser and return Selenium's object for them."""
-    from selenium import webdriver
-    from selenium.webdriver.webkitgtk.options import Options as WebKitOptions
-
-    options: Any
-    match request.browser.browser:
-        case "firefox":
-            options = webdriver.FirefoxOptions()
-            for name, value in arguments.FIREFOX_PREFERENCES.items():
-                options.set_preference(name, value)
-            flags = arguments.firefox_arguments(
-                profile=request.profile, headless=request.headless, extra=flags
-            )
-            kind: Any = webdriver.Firefox
-        case "safari":
-            options, kind = webdriver.SafariOptions(), webdriver.Safari
-        case "webkitgtk":
-            options, kind = WebKitOptions(), webdriver.WebKitGTK
-            flags = ["--automation", *flags]
-        case "edge":
-            options, kind = webdriver.EdgeOptions(), webdriver.Edge
-        case _:
-            options, kind = webdriver.ChromeOptions(), webdriver.Chrome
-    options.page_load_strategy = "none"  # the page says itself when it is ready
-    if request.browser.browser != "safari":
-        options.binary_location = str(request.browser.path)
-        for flag in flags:
-            options.add_argument(flag)
-    driver: WebDriver = kind(options=options, service=service)
-    return driver

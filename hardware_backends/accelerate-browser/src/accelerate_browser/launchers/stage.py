@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +18,10 @@ from ..hookspecs.launcher import Gone, LaunchRequest
 from . import arguments
 from .graphics import SystemFacts
 
-_TAIL_BYTES = 4096
-_TAIL_LINES = 12
+_TAIL_BYTES = 16384
+
+#: Folders of launches that are not closed yet, by tag.
+_LIVE: dict[str, Path] = {}
 
 
 @attrs.frozen(kw_only=True)
@@ -64,11 +65,15 @@ class Stage:
         if grace_s:
             processes.wait_ended(self.request.tag, session, grace_s)
         processes.kill(self.request.tag, session)
+        _LIVE.pop(self.request.tag, None)
         processes.remove_folder(self.folder)
 
 
 def tail(path: Path) -> str:
-    """Return the last lines of a text file; empty when there is none."""
+    """Return the last lines of a text file that say something; empty when there is none.
+
+    Where there is no D-Bus Chromium complains of it in dozens of lines, which drown the others.
+    """
     try:
         with path.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -76,20 +81,20 @@ def tail(path: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return "\n".join([line for line in lines if line.strip()][-_TAIL_LINES:])
+    return "\n".join([line for line in lines if line.strip() and "dbus/" not in line][-12:])
 
 
 def build(state_dir: Path, request: LaunchRequest, extra: Mapping[str, str] | None = None) -> Stage:
     """Make the folder, profile and environment; BackendUnavailable when the disk refuses."""
-    _reap_at_exit()
     folder = None
     try:
         request.profile.mkdir(parents=True, exist_ok=True)
-        folder = processes.make_folder(state_dir, request.tag)
+        folder = _LIVE[request.tag] = processes.make_folder(state_dir, request.tag)
         start = folder / "start.html"
         start.write_text(arguments.start_page(request.url), encoding="utf-8")
     except OSError as error:
         if folder:
+            _LIVE.pop(request.tag)
             processes.remove_folder(folder)
         raise BackendUnavailable(
             f"no folder for the browser could be made: {error.strerror or error}",
@@ -110,9 +115,12 @@ def build(state_dir: Path, request: LaunchRequest, extra: Mapping[str, str] | No
     return Stage(request=request, folder=folder, environment=environment)
 
 
-@functools.cache
-def _reap_at_exit() -> None:
-    atexit.register(processes.reap_own)
+@atexit.register
+def _strike_rest() -> None:
+    """End what this process started and never closed: the last resort when it exits."""
+    for tag, folder in list(_LIVE.items()):
+        processes.kill(tag)
+        processes.remove_folder(folder)
 
 
 def browser_environment(
