@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Builds the page runtime and the engines into the distributions that carry them.
 import { build } from "esbuild";
-import { access, cp, rm } from "node:fs/promises";
+import { access, cp, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { withoutEval } from "./ort-patch.mjs";
 
 const PAGE = dirname(fileURLToPath(import.meta.url));
 const BACKENDS = join(PAGE, "../..");
@@ -23,6 +24,11 @@ const ORT_FILES = {
   webgpu: ["ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm"],
 };
 
+const PATCHED = {
+  jspi: ["ort-wasm-simd-threaded.jspi.mjs"],
+  webgpu: ["ort-wasm-simd-threaded.asyncify.mjs"],
+};
+
 const common = {
   bundle: true,
   format: "esm",
@@ -37,6 +43,9 @@ const common = {
 
 async function copyOrt(folder, bundles) {
   for (const file of bundles.flatMap((bundle) => ORT_FILES[bundle])) await cp(join(ORT, file), join(folder, file));
+  for (const file of bundles.flatMap((bundle) => PATCHED[bundle] ?? [])) {
+    await writeFile(join(folder, file), withoutEval(await readFile(join(ORT, file), "utf8"), file));
+  }
   await cp(join(PAGE, "licenses"), folder, { recursive: true });
 }
 

@@ -21,7 +21,8 @@ export interface ThreadChoice {
  * threads than idle cores make every barrier wait for the slowest one.
  */
 export async function chooseThreads(option: unknown): Promise<ThreadChoice> {
-  if (!crossOriginIsolated) return { threads: 1, source: "single" };
+  // WebKitGTK can be isolated and have no shared memory all the same.
+  if (typeof SharedArrayBuffer === "undefined") return { threads: 1, source: "single" };
   if (typeof option === "number" && Number.isInteger(option) && option > 0) return { threads: option, source: "option" };
   const most = Math.min(MAX_THREADS, navigator.hardwareConcurrency);
   if (most < 2) return { threads: 1, source: "single" };

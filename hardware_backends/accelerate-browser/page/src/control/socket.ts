@@ -52,6 +52,7 @@ export function hello(): Hello {
       ml: "ml" in navigator,
       opfs: "storage" in navigator && "getDirectory" in navigator.storage,
       jspi: "Suspending" in WebAssembly,
+      shared_memory: "SharedArrayBuffer" in globalThis,
     },
   };
 }
