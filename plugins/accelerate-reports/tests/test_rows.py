@@ -94,7 +94,7 @@ def test_the_adapter_is_described_by_what_is_known() -> None:
 
 
 def test_control_characters_never_get_through() -> None:
-    assert one_line("a\x1b[31m\n b\x00\ud800\uffff") == "a\ufffd[31m b\ufffd\ufffd\ufffd"
+    assert one_line("a\x1b[31m\n b\x00\ud800\uffff\u202e") == "a\ufffd[31m b" + 4 * "\ufffd"
     assert clean("a\tb\n") == "a\tb\n"
 
 

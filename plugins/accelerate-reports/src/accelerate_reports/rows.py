@@ -18,9 +18,12 @@ UNKNOWN = "\N{EN DASH}"
 MIN_SAMPLES_P90 = 10
 MIN_SAMPLES_P95 = 20
 
-# Control characters (a terminal would obey them), lone surrogates (no encoder takes them) and
-# what XML 1.0 forbids. Tab, newline and carriage return are handled as white space.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# Control characters (a terminal would obey them), marks that turn the direction of what follows,
+# lone surrogates (no encoder takes them) and what XML 1.0 forbids. Tab, newline and carriage
+# return stay: they are white space.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 def clean(text: str) -> str:
