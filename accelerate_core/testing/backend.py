@@ -59,6 +59,8 @@ class BackendContract(Contract):
     is_simulated: ClassVar[bool] = False
     #: Seconds after which a cancelled run must have let go of the worker.
     cancel_grace_s: ClassVar[float] = 15.0
+    #: Seconds after which everything that was stopped must be gone.
+    leave_within_s: ClassVar[float] = 10.0
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -143,7 +145,7 @@ class BackendContract(Contract):
             with pytest.raises(BackendUnavailable) as caught:
                 run(backend.start(wrong, context))
             assert caught.value.info.hint, f"say how to get {wrong}, or what to ask instead"
-        _assert_gone(run, before)
+        self._assert_gone(run, before)
 
     def test_a_life_leaves_nothing_behind(
         self, run: Any, backend: Backend, asked: Target, context: Context, worker: Worker
@@ -163,7 +165,7 @@ class BackendContract(Contract):
 
         before = _leftovers()
         run(live())
-        _assert_gone(run, before)
+        self._assert_gone(run, before)
 
     @pytest.mark.parametrize("delay_s", [0.0, 0.05])
     def test_cancelled_start_leaves_nothing_behind(
@@ -187,7 +189,7 @@ class BackendContract(Contract):
 
         before = _leftovers()
         run(cancel())
-        _assert_gone(run, before)
+        self._assert_gone(run, before)
 
     # --- running ------------------------------------------------------------------------------
 
@@ -320,6 +322,12 @@ class BackendContract(Contract):
                 error = float(np.linalg.norm(value - right) / np.linalg.norm(right))
                 assert error <= self.tolerance, f"{name} is wrong: relative L2 {error:.3g}"
 
+    def _assert_gone(self, run: Any, before: set[str]) -> None:
+        deadline = time.monotonic() + self.leave_within_s
+        while more := _leftovers() - before:
+            assert time.monotonic() < deadline, f"left behind: {', '.join(sorted(more))}"
+            run(asyncio.sleep(0.05))
+
 
 async def _slow_enough(worker: Worker, context: Context) -> tuple[ModelHandle, Any]:
     """Return a loaded model, and inputs with which a run takes 0.1 s or more on this worker."""
@@ -352,13 +360,6 @@ def _leftovers() -> set[str]:
         except psutil.NoSuchProcess:
             pass
     return threads | children
-
-
-def _assert_gone(run: Any, before: set[str], within_s: float = 10.0) -> None:
-    deadline = time.monotonic() + within_s
-    while more := _leftovers() - before:
-        assert time.monotonic() < deadline, f"left behind: {', '.join(sorted(more))}"
-        run(asyncio.sleep(0.05))
 
 
 async def _drain_events(worker: Worker) -> None:
