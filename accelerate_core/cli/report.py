@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`accel report`: a stored run again, in any format."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from ..host import Host
+    from ..protocols import Store
+    from ..types import RunInfo, RunSummary
+
+app = typer.Typer()
+
+STORE = "duckdb"
+#: How far back a run is looked for, and how many are listed.
+_HISTORY = 10_000
+_LISTED = 20
+
+
+@app.command()
+def report(
+    run: Annotated[
+        str, typer.Argument(help="The run's id or how it begins.", metavar="[RUN]")
+    ] = "latest",
+    db: Annotated[Path, typer.Option(help="Database with the runs.")] = Path("results.duckdb"),
+    format_name: Annotated[
+        str, typer.Option("--format", help="terminal, html, markdown, csv, json, junit, ...")
+    ] = "terminal",
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File to write; - prints it instead.")
+    ] = None,
+    is_list: Annotated[bool, typer.Option("--list", help="List the runs instead.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the list, or the run, as JSON.")
+    ] = (False),
+) -> None:
+    """Report a stored run again, in any format."""
+    from ..host import Host
+    from ..serial import to_plain
+    from .execute import show_summary
+    from .output import print_json
+
+    host = Host()
+    settings = _report_settings(host, format_name, output)
+    with _open(host, db) as store:
+        if is_list:
+            runs = store.runs(_LISTED)
+            summary = None
+        else:
+            summary = store.summary(_find(store.runs(_HISTORY), run, db).id)
+    if summary is None:
+        print_json([to_plain(one) for one in runs]) if as_json else _print_runs(runs)
+    elif as_json:
+        print_json({**to_plain(summary), "is_failed": summary.is_failed})
+    elif format_name == "terminal":
+        show_summary(summary, host)
+    elif output == "-":
+        _print_report(host, format_name, summary)
+    else:
+        path = host.create("reports", format_name, settings, where="--output").write(summary)
+        if path is not None:
+            print(path)
+
+
+def _report_settings(host: Host, name: str, output: str | None) -> dict[str, Any]:
+    """Return the report's settings; ConfigError for a format nobody has, before all else."""
+    if name != "terminal":
+        host.plugin("reports", name, where="--format")
+    if output is None or output == "-":
+        return {}
+    if name == "terminal" or not host.takes("reports", name, "path"):
+        raise ConfigError(
+            f"the report {name!r} writes no file",
+            where="--output",
+            hint="Choose another format: --format html",
+        )
+    return {"path": output}
+
+
+@contextlib.contextmanager
+def _open(host: Host, db: Path) -> Iterator[Store]:
+    if not db.is_file():
+        raise ConfigError(
+            "no such database",
+            where=str(db),
+            hint='Name another with --db, or keep results: [store] use = "duckdb", '
+            "or accel bench --store results.duckdb",
+        )
+    store: Store = host.create(
+        "stores", STORE, {"path": str(db)}, where="--db", tables=host.tables()
+    )
+    with contextlib.closing(store):
+        yield store
+
+
+def _find(runs: Sequence[RunInfo], wanted: str, db: Path) -> RunInfo:
+    if not runs:
+        raise StoreError("no run is stored", where=str(db))
+    if wanted == "latest":
+        return runs[0]
+    found = [run for run in runs if run.id.startswith(wanted)]
+    if len(found) != 1:
+        raise ConfigError(
+            f"no run begins with {wanted!r}" if not found else f"{len(found)} runs do",
+            where=str(db),
+            accepted=[run.id[:12] for run in (found or runs)[:10]],
+            hint="accel report --list shows them.",
+        )
+    return found[0]
+
+
+def _print_report(host: Host, name: str, summary: RunSummary) -> None:
+    """Print what a file report writes."""
+    with tempfile.TemporaryDirectory(prefix="accel-report-") as folder:
+        if not host.takes("reports", name, "path"):
+            host.create("reports", name, where="--format").write(summary)
+            return
+        path = Path(folder, "report")
+        host.create("reports", name, {"path": str(path)}, where="--output").write(summary)
+        sys.stdout.write(path.read_text(encoding="utf-8"))
+
+
+def _print_runs(runs: Sequence[RunInfo]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from .output import console
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("run", "name", "started (UTC)", "took s", "state"):
+        table.add_column(heading, justify="right" if heading == "took s" else "left")
+    for run in runs:
+        took = (run.finished_at - run.started_at).total_seconds() if run.finished_at else None
+        state = "interrupted" if run.is_interrupted else "finished" if took is not None else "open"
+        table.add_row(
+            run.id[:12],
+            run.name or "-",
+            f"{run.started_at:%Y-%m-%d %H:%M:%S}",
+            "-" if took is None else f"{took:.1f}",
+            state,
+        )
+    console().print(table)
