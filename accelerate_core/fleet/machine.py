@@ -162,7 +162,7 @@ class Machine:
         if worker is not None:
             worker.jobs.pop(job.view.id, None)
             self.fleet.touch(worker)
-            if worker.is_retired and not worker.jobs:
+            if worker.is_retired and not worker.jobs and worker.status is WorkerStatus.READY:
                 self._stop(worker)
 
     def _cancel_attempt(self, job: JobState) -> None:

@@ -18,6 +18,7 @@ class WorkerStatus(enum.StrEnum):
     STARTING = "starting"
     READY = "ready"
     STOPPING = "stopping"
+    GONE = "gone"
 
 
 @attrs.define(eq=False)
@@ -134,6 +135,7 @@ class Fleet:
 
     def remove(self, worker: WorkerState) -> None:
         """Forget a worker."""
+        worker.status = WorkerStatus.GONE
         self.workers.pop(worker.id, None)
         self._drop(self._by_target, worker.target, worker)
         self._unplace(worker)
