@@ -7,7 +7,6 @@ import datetime as dt
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -66,6 +65,12 @@ def other_process(path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+def say_goodbye(process: subprocess.Popen[str]) -> None:
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
 def test_a_second_process_is_refused_by_pid_and_may_still_ask(
     path: Path, other_process: subprocess.Popen[str]
 ) -> None:
@@ -78,9 +83,10 @@ def test_a_second_process_is_refused_by_pid_and_may_still_ask(
     assert client.query(path, "SELECT id FROM runs").rows == (("run-1",),)
 
     # It waits, and gets the file once the other lets go.
-    assert other_process.stdin
-    threading.Timer(0.3, lambda: other_process.communicate("\n")).start()
+    let_go = threading.Timer(0.3, say_goodbye, [other_process])
+    let_go.start()
     store = DuckDbStore.open(path, wait_s=20)
+    let_go.join()
     assert [run.id for run in store.runs()] == ["run-1"]
     store.close()
 
@@ -99,7 +105,7 @@ def test_a_killed_writers_traces_are_swept_by_the_next_query(
     assert not sidecar.place(path).exists()
 
 
-def test_a_stopped_writer_is_named_not_waited_for(
+def test_a_writer_that_cannot_be_asked_is_named(
     path: Path, other_process: subprocess.Popen[str]
 ) -> None:
     left = sidecar.read(path)
@@ -153,16 +159,14 @@ def test_where_socket_names_are_too_long_it_listens_on_loopback(
     assert list(long.iterdir()) == []
 
 
-@pytest.mark.parametrize("request_line", [b"\n", b"{}\n", b"[1]\n", b'{"token": 1, "sql": 2,\n'])
-def test_a_malformed_request_is_answered_and_harms_nobody(
-    path: Path, store: DuckDbStore, request_line: bytes
-) -> None:
+def test_a_malformed_request_is_answered_and_harms_nobody(path: Path, store: DuckDbStore) -> None:
     address = sidecar.read(path)
     assert address
-    with address.connect() as stranger, stranger.makefile("rb") as lines:
-        stranger.sendall(request_line)
-        with pytest.raises(StoreError, match="malformed"):
-            wire.read_table(lines)
+    for request in (b"\n", b"{}\n", b"[1]\n", b'{"token": 1, "sql": 2,\n', b"\xff\n"):
+        with address.connect() as stranger, stranger.makefile("rb") as lines:
+            stranger.sendall(request)
+            with pytest.raises(StoreError, match="malformed"):
+                wire.read_table(lines)
     assert client.query(path, "SELECT 1").rows == ((1,),)
 
 
@@ -256,12 +260,12 @@ WRITES = [
 ]
 
 
-@pytest.mark.parametrize("sql", READS)
-def test_what_reads_is_answered(path: Path, store: DuckDbStore, sql: str) -> None:
+def test_what_reads_is_answered(path: Path, store: DuckDbStore) -> None:
     store.save_run(values.RUN)
-    table = client.query(path, sql)
-    assert table.columns and table.rows
-    assert len(store.query(sql).rows) == len(table.rows)
+    for sql in READS:
+        table = client.query(path, sql)
+        assert table.columns and table.rows
+        assert len(store.query(sql).rows) == len(table.rows)
 
 
 def test_what_does_not_read_is_refused(path: Path, store: DuckDbStore) -> None:
@@ -328,8 +332,3 @@ def test_only_sockets_are_swept(path: Path, tmp_path: Path) -> None:
     client.query(path, "SELECT 1")
     assert precious.read_text() == "keep"
     assert not sidecar.place(path).exists()
-
-
-def test_sockets_exist_here() -> None:
-    # The tests above mean something only where the store chose one.
-    assert hasattr(socket, "AF_UNIX")

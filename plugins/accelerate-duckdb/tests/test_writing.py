@@ -92,12 +92,10 @@ def test_a_failed_statement_fails_its_transaction(store: DuckDbStore) -> None:
     assert store.query(COUNT).rows == ((1,),)
 
 
-@pytest.mark.parametrize(
-    "sql", ["COMMIT", "SELECT 1; SELECT 2", "", "SET threads = 1", "ATTACH 'other.duckdb'"]
-)
-def test_a_transaction_takes_one_statement_about_data(store: DuckDbStore, sql: str) -> None:
-    with pytest.raises(StoreError, match="one statement"), store.transaction() as transaction:
-        transaction.execute(sql)
+def test_a_transaction_takes_one_statement_about_data(store: DuckDbStore) -> None:
+    for sql in ("COMMIT", "SELECT 1; SELECT 2", "", "SET threads = 1", "ATTACH 'other.duckdb'"):
+        with pytest.raises(StoreError, match="one statement"), store.transaction() as transaction:
+            transaction.execute(sql)
 
 
 def test_transactions_do_not_nest(store: DuckDbStore) -> None:
@@ -179,7 +177,7 @@ def start(script: str, path: Path) -> subprocess.Popen[str]:
 
 def test_killed_in_the_middle_it_loses_no_acknowledged_row(path: Path) -> None:
     acknowledged = -1
-    for rows in (1, 20, 60):
+    for rows in (1, 10, 25):
         with start(ENDLESS, path) as process:
             assert process.stdout
             for _ in range(rows):
