@@ -1,30 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
-// The WebGPU engine: onnxruntime-web on the page's own GPUDevice.
-import { hasJspi, importOrt, OrtEngine, PageFailure } from "/runtime/ort-engine.js";
+// The WebNN engine: onnxruntime-web on an MLContext, with every node on it or none.
+import {
+  createPlaced,
+  hasJspi,
+  importOrt,
+  operatorList,
+  OrtEngine,
+  PageFailure,
+  proveProvider,
+  type OrtModule,
+  type Placed,
+  type SessionOptions,
+} from "/runtime/ort-engine.js";
 import type { Engine, EngineContext } from "../../accelerate-browser/page/src/compute/engine";
+import { DEVICE_TYPES, openDevice, type DeviceType } from "./device";
 
 export { API as api } from "../../accelerate-browser/page/src/compute/engine";
 
+const DEFAULT_ORDER: readonly DeviceType[] = ["npu", "gpu", "cpu"];
+// ONNX Runtime's own switch; its error does not name the nodes.
+const STRICT = { session: { disable_cpu_ep_fallback: "1" } };
+
 export async function create(context: EngineContext): Promise<Engine> {
-  const { adapter } = context;
-  let { device } = context;
-  if (device === null || adapter === null) throw new PageFailure("unavailable", "the page opened no GPU device");
-  const bundle = hasJspi() ? "jspi" : "webgpu";
-  const folder = hasJspi() ? context.runtimeUrl : context.baseUrl;
-  const ort = await importOrt(folder, bundle, 1);
+  if (!hasJspi()) throw new PageFailure("unavailable", "This browser cannot suspend WASM (JSPI), which WebNN needs here.");
+  const { device_types: types, power_preference: preference, allow_partial: allowPartial } = context.options;
+  const order = Array.isArray(types) ? DEVICE_TYPES.filter((type) => types.includes(type)) : DEFAULT_ORDER;
+  const wanted = Array.isArray(types) ? [...order].sort((a, b) => types.indexOf(a) - types.indexOf(b)) : DEFAULT_ORDER;
+  const opened = await openDevice(wanted, typeof preference === "string" ? preference : undefined);
+  const ort = await importOrt(context.runtimeUrl, "jspi", 1);
   return OrtEngine.create(ort, context, {
-    options: () => ({ executionProviders: [{ name: "webgpu", device: device ?? undefined }] }),
-    needsStaticShapes: false,
-    deviceLost: (next) => {
-      device = next;
+    options: () => ({ executionProviders: [{ name: "webnn", context: opened.context, deviceType: opened.asked }] }),
+    needsStaticShapes: true,
+    createSession: (model, options) => createWhole(ort, model, options, allowPartial === true),
+    dispose: () => {
+      opened.context.destroy();
     },
     info: {
-      device_type: adapter.isSoftware === true ? "cpu" : adapter.isSoftware === false ? "gpu" : null,
-      is_software: adapter.isSoftware,
-      adapter: adapter.info,
-      features: adapter.features,
-      limits: adapter.limits,
-      details: { bundle },
+      device_type: opened.ran,
+      is_software: opened.ran === "cpu" && opened.asked !== "cpu",
+      details: { bundle: "jspi", device_type_asked: opened.asked, device_types: opened.findings },
     },
   });
+}
+
+/** Create a session whose nodes all run on WebNN; PageFailure names the operators that do not. */
+async function createWhole(ort: OrtModule, model: Uint8Array, options: SessionOptions, allowPartial: boolean): Promise<Placed> {
+  try {
+    return await createAndMend(ort, model, { ...options, extra: STRICT });
+  } catch (strict) {
+    // Whether it fails for another reason, the same call without the switch shows.
+    const placed = await createAndMend(ort, model, options);
+    const onWebNn = placed.placement.providers["WebNNExecutionProvider"] ?? 0;
+    if (allowPartial && onWebNn > 0) return placed;
+    await placed.session.release();
+    const operators = operatorList(placed.placement.cpuOperators);
+    if (operators === "") throw strict;
+    const what = onWebNn > 0 ? "only part of this model" : "no node of this model";
+    throw new PageFailure("unsupported", `WebNN takes ${what} here; on the CPU would run: ${operators}`, { cause: strict });
+  }
+}
+
+// onnxruntime-web 1.30 forgets to reset what it set for a session that then failed, and the next
+// run of any session fails. Creating one that succeeds resets it.
+async function createAndMend(ort: OrtModule, model: Uint8Array, options: SessionOptions): Promise<Placed> {
+  try {
+    return await createPlaced(ort, model, options);
+  } catch (error) {
+    const { executionProviders } = options;
+    await proveProvider(ort, executionProviders === undefined ? {} : { executionProviders });
+    throw error;
+  }
 }

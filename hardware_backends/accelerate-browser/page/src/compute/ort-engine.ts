@@ -9,9 +9,11 @@ import type { Engine, EngineContext, KeptTensor, RunResult } from "./engine";
 import { Mutex } from "./mutex";
 import { loadFailure, runFailure } from "./ort-errors";
 import { proveProvider, type OrtModule } from "./ort-load";
+import type { Placed } from "./ort-placement";
 import { checkInputs, declared, overridesOf, toHost, toOrt, zeros } from "./ort-tensors";
 
-export { hasJspi, importOrt, type OrtModule } from "./ort-load";
+export { hasJspi, importOrt, proveProvider, type OrtModule } from "./ort-load";
+export { createPlaced, operatorList, type Placed } from "./ort-placement";
 export { chooseThreads, type ThreadChoice } from "./threads";
 export { describe, PageFailure } from "../wire/errors";
 
@@ -24,7 +26,7 @@ export interface Provider {
   /** Shapes have to be known when a session is created. */
   needsStaticShapes: boolean;
   /** Create a session where more is to be done than to call onnxruntime-web. */
-  createSession?(model: Uint8Array, options: SessionOptions): Promise<{ session: InferenceSession; details: Record<string, unknown> }>;
+  createSession?(model: Uint8Array, options: SessionOptions): Promise<Placed>;
   deviceLost?(device: GPUDevice): void;
   dispose?(): void;
   info: Omit<Ready, "type" | "engine_version">;
@@ -176,8 +178,11 @@ export class OrtEngine implements Engine {
   }
 
   async #create(bytes: Uint8Array, options: SessionOptions): Promise<{ session: InferenceSession; details: Record<string, unknown> }> {
-    if (this.#provider.createSession !== undefined) return this.#provider.createSession(bytes, options);
-    return { session: await this.#ort.InferenceSession.create(bytes, options), details: {} };
+    if (this.#provider.createSession === undefined) {
+      return { session: await this.#ort.InferenceSession.create(bytes, options), details: {} };
+    }
+    const { session, placement } = await this.#provider.createSession(bytes, options);
+    return { session, details: { nodes: placement.providers, cpu_operators: placement.cpuOperators } };
   }
 
   async #firstRun(model: Model): Promise<number> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type * as Ort from "onnxruntime-web";
 import { describe, PageFailure } from "../wire/errors";
+import { tapOrtLog } from "./ort-log";
 import probe from "./probe.onnx";
 
 export type OrtModule = typeof Ort;
@@ -9,6 +10,7 @@ export type Bundle = "wasm" | "jspi" | "webgpu";
 
 /** Import onnxruntime-web from a folder of this origin; its thread count is fixed from then on. */
 export async function importOrt(folder: string, bundle: Bundle, threads: number): Promise<OrtModule> {
+  tapOrtLog();
   const url = new URL(folder, location.origin).href;
   const ort = (await import(`${url}ort.${bundle}.min.mjs`)) as OrtModule;
   ort.env.wasm.wasmPaths = url;
