@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stranger's plugin: built, installed outside the workspace, found by name, used, tested."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples/plugins/accelerate-example-scheduler"
+
+USE = """
+from pathlib import Path
+import sys
+from accelerate_core.fleet.policy import JobView, Placement
+from accelerate_core.host import Host
+from accelerate_core.testing.fleets import WatchedFleet
+from accelerate_core.types import Target
+import accelerate_example_scheduler
+
+assert Path(accelerate_example_scheduler.__file__).is_relative_to(sys.prefix)
+host = Host(cache_dir=Path(sys.argv[1]), state_dir=Path(sys.argv[1]))
+assert "last_idle" in host.names("schedulers")
+fleet = WatchedFleet()
+for name in ("first", "second"):
+    fleet.add(name, "cpu")
+job = JobView(id="job", model="a" * 64, targets=(Target("cpu"),))
+assert host.create("schedulers", "last_idle").pick(job, fleet) == Placement(("second",))
+print("placed")
+"""
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the interpreter of a fresh environment with the built plugin installed.
+
+    It sees this environment's packages through a .pth file; the plugin is its own.
+    """
+    folder = tmp_path_factory.mktemp("third-party")
+    venv.create(folder, symlinks=True)
+    offline = ["--no-index", "--no-deps", "--no-build-isolation", "--no-compile"]
+    _run(
+        [sys.executable, "-m", "pip", "install", "-q", *offline, f"--prefix={folder}", str(EXAMPLE)]
+    )
+    interpreter = folder / "bin" / "python"
+    site = _run([str(interpreter), "-c", "import site; print(site.getsitepackages()[0])"])
+    # addsitedir, not a bare path: the workspace's own editable installs are .pth files, too.
+    line = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    (Path(site.strip()) / "workspace.pth").write_text(line)
+    return interpreter
+
+
+def _run(command: list[str], *, cwd: Path = ROOT) -> str:
+    environment = {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_is_found_by_name_and_used(python: Path, tmp_path: Path) -> None:
+    assert _run([str(python), "-c", USE, str(tmp_path)], cwd=tmp_path).strip() == "placed"
+
+
+def test_passes_its_contract(python: Path, tmp_path: Path) -> None:
+    options = ["-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    out = _run([str(python), "-m", "pytest", *options, str(EXAMPLE / "tests")], cwd=tmp_path)
+    assert " passed" in out and "skipped" not in out
+
+
+def test_is_as_short_as_promised() -> None:
+    (module,) = (EXAMPLE / "src").rglob("*.py")
+    lines = [line.strip() for line in module.read_text().splitlines()]
+    code = [line for line in lines if line and not line.startswith(("#", '"""'))]
+    assert len(code) <= 15
+    assert len((EXAMPLE / "pyproject.toml").read_text().strip().splitlines()) <= 8
