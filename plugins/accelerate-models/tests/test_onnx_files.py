@@ -246,6 +246,12 @@ def test_external_data_of_a_subgraph_is_judged_too(refusal: Any) -> None:
     assert "outside its own folder" in refusal(model).info.message
 
 
+def test_external_data_named_like_the_graph(path: Path, refusal: Any) -> None:
+    model = save_external(path)
+    set_external(model.graph.initializer[0], location="model.onnx", offset=0, length=48)
+    assert "as the graph itself" in refusal(model).info.message
+
+
 def test_missing_external_data(path: Path, refusal: Any) -> None:
     save_external(path)
     path.with_name("weights.bin").unlink()

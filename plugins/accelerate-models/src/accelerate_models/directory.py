@@ -32,8 +32,8 @@ def from_directory(
             f"this source does not build {precision}", where=str(directory), accepted=_PRECISIONS
         )
     hint = "A Hugging Face directory has config.json; for an ONNX file use file:PATH."
-    values = files.json_object(files.require(directory / "config.json", hint))
-    config = ModelConfig(directory / "config.json", values)
+    config_path = directory / "config.json"
+    config = ModelConfig(config_path, files.json_object(config_path, hint))
     family = family_of(config)
     checkpoint = open_checkpoint(directory, files, family.prefix)
     builder = GraphBuilder(checkpoint, precision)

@@ -185,6 +185,12 @@ def _external_files(model: onnx.ModelProto, path: Path) -> Mapping[str, int]:
             continue
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location = check_inside(entries.get("location", ""), path)
+        if location == GRAPH_NAME:
+            raise ModelError(
+                f"its external data is called {GRAPH_NAME!r}, as the graph itself will be",
+                where=str(path),
+                hint="Save it again with another location, for example model.onnx.data.",
+            )
         try:
             offset = int(entries.get("offset", "0"))
             length = int(entries.get("length", str(size_bytes(tensor))))
