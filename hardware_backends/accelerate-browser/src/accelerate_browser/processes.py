@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -201,7 +202,7 @@ def _short_root() -> Path:
 def remove_folder(folder: Path) -> None:
     """Remove a launch's folder, and the X display that it names."""
     with contextlib.suppress(OSError, ValueError):
-        _remove_display(int((folder / "display").read_text()), folder)
+        _remove_display(int((folder / "display").read_text()))
     for _ in range(5):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -209,13 +210,14 @@ def remove_folder(folder: Path) -> None:
         time.sleep(0.1)  # Windows: a file may be held for a moment after its process ended
 
 
-def _remove_display(number: int, folder: Path) -> None:
-    """Remove the lock and socket that a killed X server left, unless a living one has them."""
-    lock = Path(f"/tmp/.X{number}-lock")
-    owner = int((folder / "display_pid").read_text())
-    if int(lock.read_text()) == owner and _start_time(owner) is None:
-        lock.unlink(missing_ok=True)
-        Path(f"/tmp/.X11-unix/X{number}").unlink(missing_ok=True)
+def _remove_display(number: int) -> None:
+    """Remove the socket that a killed X server left, unless a living one listens on it."""
+    path = Path(f"/tmp/.X11-unix/X{number}")
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
 
 
 def _folders(state_dir: Path) -> Iterable[tuple[str, Path]]:

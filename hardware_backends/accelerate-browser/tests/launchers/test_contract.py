@@ -52,6 +52,7 @@ class TestSeleniumHeadlessShell(_Here):
 
 class TestSeleniumWebKitGTK(_Here):
     plugin, browser_name, agent = "selenium", "webkitgtk", "AppleWebKit/"
+    keeps_profile = False
 
 
 class TestAutoFirefox(_Here):

@@ -68,8 +68,7 @@ async def start(stage: Stage, timeout_s: float) -> tuple[Process, dict[str, str]
     except ValueError as error:
         said = tail(stage.folder / "xvfb.log")
         raise BackendUnavailable(f"Xvfb did not start: {said}", where=str(xvfb)) from error
-    # A killed server leaves its lock and socket: whoever removes the folder removes them too.
-    stage.write("display_pid", str(process.pid).encode())
+    # A killed server leaves its socket: whoever removes the folder removes that too.
     stage.write("display", str(number).encode())
     return process, {"DISPLAY": f":{number}", "XAUTHORITY": str(cookies)}
 

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts that die without closing: what they leave is found and ended, and nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from accelerate_browser import processes
+from accelerate_browser.browsers import BrowserFound, find_browser
+from accelerate_browser.hookspecs.launcher import LaunchRequest
+from accelerate_browser.launchers.process import ProcessLauncher, ProcessSettings
+from accelerate_browser.slots import SlotPool
+from accelerate_browser.testing.launcher import leftovers, serve_page
+
+# A host that leases a slot, starts a browser in it, and then waits for its end.
+_HOST = """
+import asyncio, sys
+from pathlib import Path
+from accelerate_browser.browsers import find_browser
+from accelerate_browser.hookspecs.launcher import LaunchRequest
+from accelerate_browser.launchers.process import ProcessLauncher, ProcessSettings
+from accelerate_browser.slots import SlotPool
+
+async def main(state, cache, name, url):
+    lease = SlotPool(state).acquire(name)
+    request = LaunchRequest(browser=find_browser(name, cache), url=url, profile=lease.profile)
+    launched = await ProcessLauncher(ProcessSettings(), state).launch(request)
+    print(request.tag, launched.pid, lease.port, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]))
+"""
+
+
+def _host(state: Path, cache: Path, name: str, url: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _HOST, str(state), str(cache), name, url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("name", ["chromium", "webkitgtk"])
+async def test_a_killed_host_is_cleaned_up_after_at_the_next_start(
+    name: str, tmp_path: Path, browser_cache: Path
+) -> None:
+    state = tmp_path / "state"
+    shell = find_browser("chromium-headless-shell", browser_cache)
+    browser = find_browser(name, browser_cache)
+    assert isinstance(shell, BrowserFound) and isinstance(browser, BrowserFound)
+    launcher = ProcessLauncher(ProcessSettings(), state)
+    pool = SlotPool(state)  # the next start
+    async with serve_page() as page:
+        mine = await launcher.launch(
+            LaunchRequest(browser=shell, url=page.url, profile=tmp_path / "mine")
+        )
+        try:
+            await page.report(mine)
+            with _host(state, browser_cache, name, page.url) as host:
+                assert host.stdout
+                tag, pid, port = (await asyncio.to_thread(host.stdout.readline)).split()
+                await asyncio.wait_for(page.reports.get(), 60)
+                orphans = processes.members(tag)
+                # A stopped process cannot notice that its browser is gone.
+                os.kill(orphans[-1].pid, signal.SIGSTOP)
+                host.kill()
+            assert psutil.pid_exists(int(pid)) and leftovers(state, tag)
+            displays = _displays()
+            lease = await asyncio.to_thread(pool.acquire, name)
+            assert leftovers(state, tag) == []
+            assert not [one for one in orphans if processes.is_running(one)]
+            if name == "webkitgtk":
+                assert _displays() < displays
+            assert processes.pid_is_running(mine.pid)
+            assert (lease.slot_id, lease.port) == (0, int(port))
+            again = await launcher.launch(
+                LaunchRequest(browser=browser, url=page.url, profile=lease.profile)
+            )
+            await page.report(again)
+            await again.close()
+        finally:
+            await mine.close()
+            pool.close()
+
+
+def _displays() -> set[str]:
+    return {path.name for path in Path("/tmp/.X11-unix").glob("X*")}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+async def test_a_host_that_is_interrupted_ends_its_browser(
+    how: signal.Signals, tmp_path: Path, browser_cache: Path
+) -> None:
+    with _host(tmp_path, browser_cache, "chromium-headless-shell", "http://127.0.0.1:9/") as host:
+        assert host.stdout
+        tag = (await asyncio.to_thread(host.stdout.readline)).split()[0]
+        assert leftovers(tmp_path, tag)
+        host.send_signal(how)
+    if how == signal.SIGKILL:
+        assert leftovers(tmp_path, tag)
+        assert processes.reap_orphans(tmp_path) >= 1
+    assert leftovers(tmp_path, tag) == []
+
+
+def test_a_tag_tells_its_owner() -> None:
+    tag = processes.new_tag()
+    assert processes.owner_is_alive(tag)
+    pid, start, rest = tag.split("-")
+    assert not processes.owner_is_alive(f"{pid}-{int(start, 16) - 60:x}-{rest}")  # a reused pid
+    assert not processes.owner_is_alive(f"{(1 << 22) + 7:x}-{start}-{rest}")
+    assert processes.owner_is_alive("somebody else's variable")
+
+
+def test_folders_of_others_are_not_touched(tmp_path: Path) -> None:
+    dead = f"{(1 << 22) + 7:x}-1-abcdef"
+    mine, foreign = processes.new_tag(), "not-a-tag"
+    for name in (dead, mine, foreign):
+        (tmp_path / "launches" / name / "tmp").mkdir(parents=True)
+    processes.reap_orphans(tmp_path)
+    assert sorted(entry.name for entry in (tmp_path / "launches").iterdir()) == sorted(
+        [mine, foreign]
+    )
+
+
+def test_a_session_that_belongs_to_somebody_else_is_left_alone() -> None:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
+        assert processes.members(processes.new_tag(), stranger.pid) == []
+        assert processes.kill(processes.new_tag(), stranger.pid) == 0
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_sockets_fit_into_the_folder_of_a_launch(tmp_path: Path) -> None:
+    for state in (tmp_path / ("long" * 20), Path("/tmp/a")):
+        folder = processes.make_folder(state, processes.new_tag())
+        try:
+            path = f"{folder}/tmp/org.chromium.Chromium.XXXXXX/SingletonSocket"
+            assert len(path) < 104
+            assert folder.stat().st_mode & 0o777 == 0o700
+        finally:
+            processes.remove_folder(folder)
+        assert not folder.exists()
+    (Path("/tmp/a") / "launches").rmdir()
+    Path("/tmp/a").rmdir()
