@@ -22,7 +22,14 @@ from typing import Any, TypeVar
 import attrs
 
 from . import events, provenance
-from .assembly import make_backends, make_host, make_recovery, make_scheduler, make_store
+from .assembly import (
+    check_tables,
+    make_backends,
+    make_host,
+    make_recovery,
+    make_scheduler,
+    make_store,
+)
 from .config import Config, parse
 from .errors import AccelerateError, ConfigError, Unsupported
 from .host import Host
@@ -134,8 +141,8 @@ class AsyncAccelerator:
         if self._runner is not None:
             return
         config, host = self._config, self._host
-        # Only what is used is imported: other backends come with the first model that asks.
-        self._backends.update(make_backends(config, host, set()))
+        # Backends come with the first model that asks: only what is used is imported.
+        check_tables(config, host)
         scheduler, recovery = make_scheduler(config, host), make_recovery(config, host)
         self._store = await asyncio.to_thread(make_store, config, host)
         await asyncio.to_thread(self._store.save_run, self._run)

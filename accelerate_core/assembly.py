@@ -20,6 +20,15 @@ from .observers import Bus
 from .protocols import Backend, Connector, Recovery, Report, Scheduler, Store
 from .types import Target
 
+#: Tables of a pipeline file, and the family whose plugins they set up.
+TABLES = {
+    "backends": "backends",
+    "schedulers": "schedulers",
+    "recovery": "recovery",
+    "sources": "models",
+    "listeners": "listeners",
+}
+
 
 @attrs.frozen(kw_only=True)
 class Assembly:
@@ -46,16 +55,17 @@ def make_host(
     )
 
 
+def check_tables(config: Config, host: Host) -> None:
+    """Check every table of plugin settings, also of plugins this run does not use."""
+    for word, family in TABLES.items():
+        for name, table in getattr(config, word).items():
+            host.check_settings(family, name, table, where=f"{config.path} [{word}.{name}]")
+
+
 def make_backends(config: Config, host: Host, targets: set[Target]) -> dict[str, Backend]:
     """Return the backends that the targets name. They start nothing yet."""
-    names = sorted({target.backend for target in targets})
-    for name in config.backends:
-        if name not in names:
-            host.check_settings(
-                "backends", name, config.backends[name], where=f"{config.path} [backends.{name}]"
-            )
     backends: dict[str, Backend] = {}
-    for name in names:
+    for name in sorted({target.backend for target in targets}):
         table = dict(config.backends.get(name, {}))
         where = f"{config.path} [backends.{name}]"
         # Pool-wide options go to every backend that knows them; its own table wins.
@@ -69,6 +79,7 @@ def make_backends(config: Config, host: Host, targets: set[Target]) -> dict[str,
 @contextlib.contextmanager
 def assemble(config: Config, host: Host) -> Iterator[Assembly]:
     """Create every object the configuration names; close store and observers at the end."""
+    check_tables(config, host)
     backends = make_backends(config, host, used_targets(config, host))
     scheduler = make_scheduler(config, host)
     recovery = make_recovery(config, host)

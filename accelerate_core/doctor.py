@@ -277,8 +277,8 @@ async def _close(worker: Worker, *, is_broken: bool) -> None:
 
 
 def _state(info: WorkerInfo | None, error: AccelerateError | None) -> State:
-    # The browser is there and does not offer it: nothing of ours is broken.
-    if isinstance(error, BackendUnavailable | Unsupported):
+    # It did not even start: this browser or machine does not offer it, and nothing is broken.
+    if info is None and isinstance(error, BackendUnavailable | Unsupported):
         return State.MISSING
     if error is not None or info is None:
         return State.BROKEN

@@ -45,6 +45,16 @@ class Bus:
             if not observer.kinds or event.kind in observer.kinds:
                 observer.queue.put(event)
 
+    def flush(self, timeout_s: float = 10.0) -> None:
+        """Wait until everything sent so far is delivered, at most for `timeout_s` each."""
+        marks = []
+        for observer in self._observers:
+            mark = threading.Event()
+            observer.queue.put(mark)
+            marks.append(mark)
+        for mark in marks:
+            mark.wait(timeout_s)
+
     def failures(self) -> Sequence[Failure]:
         """Return which observers failed, how often, and how."""
         return tuple(
@@ -68,7 +78,7 @@ class _Observer:
     def __init__(self, name: str, deliver: Callable[[Any], None], kinds: frozenset[str]) -> None:
         self.name = name
         self.kinds = kinds
-        self.queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self.queue: queue.SimpleQueue[Event | threading.Event | None] = queue.SimpleQueue()
         self.failed = 0
         self.last: ErrorInfo | None = None
         self._deliver = deliver
@@ -77,6 +87,9 @@ class _Observer:
 
     def _run(self) -> None:
         while (event := self.queue.get()) is not None:
+            if isinstance(event, threading.Event):
+                event.set()
+                continue
             try:
                 self._deliver(event)
             except Exception as error:

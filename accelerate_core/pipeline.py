@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from . import events, provenance
-from .assembly import Assembly, assemble, make_backends, used_targets
+from .assembly import Assembly, assemble, check_tables, make_backends, used_targets
 from .config import Config
 from .errors import AccelerateError, BackendUnavailable, ConfigError, Unsupported
 from .host import Host
@@ -47,6 +47,7 @@ async def discover(backends: Mapping[str, Backend]) -> dict[str, Sequence[Availa
 
 async def preview(config: Config, host: Host, only: Sequence[str] = ()) -> tuple[Planned, ...]:
     """Return the cells a run would measure; ConfigError as `run` would raise it."""
+    check_tables(config, host)
     backends = make_backends(config, host, used_targets(config, host))
     return select(plan(config, await discover(backends)), only)
 
@@ -140,6 +141,7 @@ class _Run:
         self.tell(events.RunFinished(run_id=self.info.id, at=now, summary=summary))
         if summary.is_failed:
             self.tell(events.RunFailed(run_id=self.info.id, at=now, summary=summary))
+        await asyncio.to_thread(self.assembly.bus.flush)
         return Outcome(summary, paths, (*problems, *self.observer_problems()))
 
     async def cells(self) -> None:

@@ -232,14 +232,20 @@ class Runner:
 
     async def _attempt(self, order: do.Dispatch, job: _Job) -> None:
         live = self._workers.live.get(order.worker_id)
+        if live is not None and live.epoch != order.epoch:
+            live = None
         try:
-            if live is None or live.epoch != order.epoch:
+            if live is None:
                 raise WorkerLost("the worker is gone", where=order.worker_id)
             if job.inputs is None:
                 raise RuntimeError("a load-only job was dispatched")
             result = await live.worker.run(live.handles[order.model], job.inputs)
         except Exception as error:
             failure = typed(error, order.worker_id)
+            if isinstance(failure, WorkerLost) and live is not None:
+                # The worker's whole epoch is over, not this attempt alone.
+                self._workers.lose(order.worker_id, live, failure)
+                return
             self._post(
                 ev.AttemptFailed(
                     at_ns=_now(),

@@ -67,6 +67,7 @@ class Workers:
         self._tell = tell
         self._spawn = spawn
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def begin(self, order: do.StartWorker) -> None:
         """Start a worker in the background."""
@@ -88,7 +89,8 @@ class Workers:
             task.cancel()
 
     async def close_backends(self) -> None:
-        """Free what the workers of each backend shared."""
+        """Free what the workers of each backend shared, once the last lost one is cleaned up."""
+        await asyncio.gather(*self._closing)
         for name, backend in self._backends.items():
             try:
                 await backend.close()
@@ -144,13 +146,14 @@ class Workers:
             async for event in live.worker.events():
                 if event.kind is WorkerEventKind.LOST:
                     error = WorkerLost(event.message or "the worker is gone", where=worker_id)
-                    await self._lose(worker_id, live, error)
+                    self.lose(worker_id, live, error)
                     return
                 _log.info("%s: %s %s", worker_id, event.kind, event.message)
         except Exception as error:
-            await self._lose(worker_id, live, typed(error, worker_id))
+            self.lose(worker_id, live, typed(error, worker_id))
 
-    async def _lose(self, worker_id: str, live: Live, error: AccelerateError) -> None:
+    def lose(self, worker_id: str, live: Live, error: AccelerateError) -> None:
+        """Give a worker up: tell the fleet at once, clean up behind it."""
         if self.live.get(worker_id) is not live:
             return
         del self.live[worker_id]
@@ -158,7 +161,13 @@ class Workers:
         self._post(
             ev.WorkerLost(at_ns=_now(), worker_id=worker_id, epoch=live.epoch, error=error.info)
         )
-        await self._close_worker(worker_id, live, kill=True)
+        if live.watcher is not None and live.watcher is not asyncio.current_task():
+            live.watcher.cancel()
+        closing = asyncio.get_running_loop().create_task(
+            self._close_worker(worker_id, live, kill=True)
+        )
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def stop(self, order: do.StopWorker) -> None:
         live = self.live.pop(order.worker_id, None)
@@ -202,6 +211,9 @@ class Workers:
             live.handles[order.model] = await live.worker.load(spec, options)
         except Exception as error:
             failure = typed(error, order.worker_id)
+            if isinstance(failure, WorkerLost):
+                self.lose(order.worker_id, live, failure)
+                return
             self._post(
                 ev.LoadFailed(
                     at_ns=_now(),

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration: what is wrong is said, where it stands, before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accelerate_core import config
+from accelerate_core.errors import AccelerateError, ConfigError, Unsupported
+from accelerate_core.settings import Seconds, Secret, structure
+from accelerate_core.types import Target
+
+GOOD: dict[str, Any] = {
+    "models": [{"name": "m", "source": "file:x.onnx"}],
+    "benchmarks": [{"targets": ["cpu", "wasm:*"], "required": ["wasm:firefox"], "budget": "3s"}],
+    "pool": {"browser_preferences": {"vision": "chrome"}, "max_connections": 2},
+    "store": {"use": "duckdb", "path": "r.duckdb"},
+    "reports": [{"use": "html", "path": "a.html"}, {"use": "html", "path": "b.html"}],
+}
+
+
+def test_a_good_file_becomes_values() -> None:
+    made = config.parse(GOOD)
+    assert made.benchmarks[0].targets == (Target("cpu"), Target("wasm", None, "*"))
+    assert made.benchmarks[0].budget == 3.0
+    assert made.store == config.PluginTable("duckdb", {"path": "r.duckdb"})
+    assert made.pool.browser_preferences == {"vision": "chrome"}
+
+
+@pytest.mark.parametrize(
+    ("change", "where", "says"),
+    [
+        ({"benchmarkz": []}, "benchmarkz", "Did you mean 'benchmarks'?"),
+        ({"pool": {"max_connection": 3}}, "pool.max_connection", "'max_connections'"),
+        ({"pool": {"max_connections": "3"}}, "pool.max_connections", "an integer"),
+        ({"pool": {"max_connections": True}}, "pool.max_connections", "an integer"),
+        ({"pool": {"max_connections": 0}}, "pool", "max_connections"),
+        ({"pool": {"browser_preferences": {"visio": "chrome"}}}, "visio", "'vision'"),
+        ({"pool": {"browser_preferences": {"vision": "chrme"}}}, "vision", "'chrome'"),
+        ({"pool": {"job_timeout": "10 parsecs"}}, "pool.job_timeout", '"10s"'),
+        ({"models": [{"name": "m"}]}, "models[0].source", "missing"),
+        ({"models": {"name": "m"}}, "models", "an array"),
+        ({"models": GOOD["models"] * 2}, "[[models]]", "two models are called 'm'"),
+        ({"benchmarks": [{"targets": []}]}, "benchmarks[0]", "at least one"),
+        ({"benchmarks": [{"targets": ["cpu:"]}]}, "benchmarks[0].targets[0]", "not a target"),
+        ({"benchmarks": [{"targets": ["wasm:netscape"]}]}, "targets", "firefox"),
+        ({"benchmarks": [{"targets": ["cpu"], "models": ["n"]}]}, "models", "no model is called"),
+        ({"benchmarks": [{"targets": ["cpu"], "required": ["wasm:*"]}]}, "required", "among"),
+        ({"benchmarks": [{"targets": ["cpu"], "fallback": ["wasm:*"]}]}, "fallback", "one browser"),
+        ({"benchmarks": [{"targets": ["cpu"], "batch_sizes": [0]}]}, "benchmarks[0]", "1 or more"),
+        ({"benchmarks": [{"targets": ["cpu"], "precisions": ["fp31"]}]}, "precisions[0]", "'fp32'"),
+        ({"reports": [{"path": "x"}]}, "reports[0]", "use"),
+        ({"store": 3}, "store", "table"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], where: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse({**GOOD, **change}, where="p.toml")
+    assert caught.value.info.where and caught.value.info.where.startswith("p.toml")
+    assert where in caught.value.info.where
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("name", config.NOT_BUILT)
+def test_an_option_that_is_not_built_is_refused_by_name(name: str) -> None:
+    with pytest.raises(Unsupported, match=name):
+        config.parse({"pool": {name: True}})
+
+
+def test_words_users_know_are_understood() -> None:
+    made = config.parse({"pool": {"recovery_strategy": "immediate", "db_path": "x.duckdb"}})
+    assert made.pool.recovery == "immediate"
+    assert made.store == config.PluginTable("duckdb", {"path": "x.duckdb"})
+
+
+def test_several_faults_are_all_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse({"pool": {"max_connections": "x", "headless": 1}})
+    assert "max_connections" in str(caught.value) and "headless" in str(caught.value)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["use", "name", "targets", "models", "x"]), inner, max_size=3
+            )
+        ),
+        max_leaves=6,
+    ),
+    st.sampled_from([*(field.name for field in attrs.fields(config.Config)), "other"]),
+)
+def test_any_data_is_taken_or_refused_with_a_typed_error(value: Any, key: str) -> None:
+    try:
+        config.parse({key: value}, where="p.toml")
+    except AccelerateError as error:
+        assert "p.toml" in (error.info.where or "")
+
+
+def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        config.load(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("a = \n")
+    with pytest.raises(ConfigError, match=r"line 1"):
+        config.load(broken)
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.load(broken)
+
+
+def test_a_file_names_its_run(tmp_path: Path) -> None:
+    path = tmp_path / "nightly.toml"
+    path.write_text('[pool]\nscheduler = "affinity"\n')
+    assert config.load(path).name == "nightly"
+
+
+@attrs.frozen
+class Settings:
+    token: Secret | None = None
+    channel: str = ""
+    wait: Seconds = Seconds(1.0)
+
+
+def test_secrets_come_from_the_environment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "s3cret")
+    made = structure({"token": "env:TOKEN", "channel": "env:TOKEN"}, Settings, where="x")
+    assert made.token is not None and made.token.reveal() == "s3cret"
+    assert "s3cret" not in repr(made.token) + str(made.token)
+    assert made.channel == "s3cret"
+    with pytest.raises(ConfigError, match="stands in the file"):
+        structure({"token": "s3cret"}, Settings, where="x")
+    with pytest.raises(ConfigError, match="NOT_THERE is not set"):
+        structure({"token": "env:NOT_THERE"}, Settings, where="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("10s", 10), ("2m", 120), ("1.5h", 5400), (3, 3.0)]
+)
+def test_lengths_of_time(text: Any, seconds: float) -> None:
+    assert structure({"wait": text}, Settings, where="x").wait == seconds
