@@ -7,6 +7,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from importlib import metadata
 from pathlib import Path
 
 import attrs
@@ -14,7 +15,13 @@ import numpy as np
 import pytest
 from accelerate_cpu import CpuPlugin, CpuSettings, machine
 
-from accelerate_core.errors import ConfigError, ModelError, Unsupported, WorkerLost
+from accelerate_core.errors import (
+    BackendUnavailable,
+    ConfigError,
+    ModelError,
+    Unsupported,
+    WorkerLost,
+)
 from accelerate_core.protocols import Context, Worker
 from accelerate_core.settings import structure
 from accelerate_core.testing import models
@@ -182,3 +189,18 @@ def test_module_imports_no_onnxruntime_and_no_numpy() -> None:
         "import sys, accelerate_cpu; assert not {'onnxruntime', 'numpy', 'psutil'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+async def test_missing_onnxruntime_is_named_with_the_command_that_gets_it(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    backend = CpuPlugin().backend_create(None, context)
+    (found,) = await backend.discover()
+    assert not found.is_available and found.remedy == "pip install onnxruntime"
+    with pytest.raises(BackendUnavailable, match="pip install onnxruntime"):
+        await backend.start(Target("cpu"), context)
