@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from accelerate_core.errors import (
     AccelerateError,
     BackendUnavailable,
@@ -14,6 +16,18 @@ from accelerate_core.errors import (
 
 from .messages import PageError
 
+
+class Interrupted(WorkerLost):
+    """Report a request that its page survived: device or compute thread were replaced.
+
+    Where it goes unanswered it is a WorkerLost like any other.
+    """
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.info = attrs.evolve(self.info, kind=WorkerLost.__name__)
+
+
 _KINDS: dict[str, tuple[type[AccelerateError], str | None]] = {
     "model": (ModelError, None),
     "unsupported": (Unsupported, None),
@@ -22,9 +36,9 @@ _KINDS: dict[str, tuple[type[AccelerateError], str | None]] = {
         ModelError,
         "The page ran out of memory: use a smaller batch, a lower precision, or another target.",
     ),
-    "device_lost": (WorkerLost, "The device was lost; the page opens a new one. Try again."),
+    "device_lost": (Interrupted, "The page opens a new device. Try again."),
     "cancelled": (
-        WorkerLost,
+        Interrupted,
         "The page's compute thread was restarted to stop another request. Try again.",
     ),
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -20,6 +21,7 @@ from .hookspecs import ENGINES
 from .hookspecs.engine import EngineModule
 from .hookspecs.launcher import Gone, Launched, Launcher, LaunchRequest
 from .hub import Hub, create, opened
+from .launchers import graphics
 from .messages import Hello, Ready
 from .settings import BrowserSettings
 from .slots import SlotLease
@@ -56,8 +58,10 @@ async def start_worker(
         undo.push_async_callback(launched.close, kill=True)
         connection, ready = await _arrive(invitation, launched, settings, target)
         undo.callback(connection.lose, "the start was given up")
-        info = _info(target, found, connection.said_hello.result(), ready, lease, settings.launcher)
-        info = attrs.evolve(info, launch_ms=(time.perf_counter() - begin) * 1e3)
+        launch_ms = (time.perf_counter() - begin) * 1e3
+        hello, ready = connection.said_hello.result(), _judged(ready, module)
+        details = {"launcher": settings.launcher, "slot": lease.slot_id, "port": lease.port}
+        info = _info(target, found, hello, ready, details, launch_ms)
         undo.pop_all()
         parts = Parts(hub=hub, lease=lease, bridge=bridge, launched=launched, connection=connection)
         return BrowserWorker(info, parts, settings, ctx, traits.check_load)
@@ -146,40 +150,44 @@ async def _unless_gone(wanted: asyncio.Future[T], gone: asyncio.Future[Gone], ta
     )
 
 
+def _judged(ready: Ready, module: EngineModule) -> Ready:
+    """Add what a page cannot see: where the system has no GPU, its adapter is software."""
+    if not module.needs_gpu or ready.is_software is not None:
+        return ready
+    if not graphics.use_software("auto", graphics.look()):
+        return ready
+    return attrs.evolve(ready, is_software=True, device_type="cpu")
+
+
 def _info(
     target: Target,
     found: BrowserFound,
     hello: Hello,
     ready: Ready,
-    lease: SlotLease,
-    launcher: str,
+    details: Mapping[str, Any],
+    launch_ms: float,
 ) -> WorkerInfo:
-    adapter = ready.adapter
+    adapter = ready.adapter or {}
+    fields = [field.name for field in attrs.fields(AdapterInfo)]
     return WorkerInfo(
         target=target,
         browser_version=found.version,
         engine_version=ready.engine_version,
-        adapter=None
-        if adapter is None
-        else AdapterInfo(
-            **{
-                field: adapter.get(field) or None
-                for field in ("vendor", "architecture", "device", "description")
-            }
-        ),
+        adapter=AdapterInfo(**{field: adapter.get(field) or None for field in fields})
+        if ready.adapter is not None
+        else None,
         features=tuple(sorted(ready.features)),
         limits=dict(ready.limits),
         is_software=ready.is_software,
         device_type=ready.device_type,
         threads=ready.threads,
+        launch_ms=launch_ms,
         details={
             **ready.details,
             "user_agent": hello.user_agent,
             "cross_origin_isolated": hello.cross_origin_isolated,
             "hardware_concurrency": hello.hardware_concurrency,
             "has": dict(hello.has),
-            "launcher": launcher,
-            "slot": lease.slot_id,
-            "port": lease.port,
+            **details,
         },
     )

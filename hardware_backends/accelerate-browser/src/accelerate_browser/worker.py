@@ -32,6 +32,7 @@ from .bridge import Answer, Bridge, Build, Connection
 from .codec import OnPage, Raw, Sendable
 from .hookspecs.launcher import Launched
 from .messages import AssetHeader, Fetch, Load, Loaded, Notice, Release, Run, Unload
+from .problems import Interrupted
 from .settings import BrowserSettings
 from .slots import SlotLease
 from .traits import CheckLoad
@@ -71,20 +72,20 @@ class BrowserWorker(Worker):
         self._settings = settings
         self._ctx = ctx
         self._check_load = check_load
-        self._connection = parts.connection
+        #: The page's end of the bridge, for measuring the bridge itself.
+        self.connection = parts.connection
         self._models: dict[str, str] = {}  # handle id -> the page's name
         self._numbers = itertools.count(1)
-        self._epoch = 0  # raised whenever the page loses what was kept on its device
         self._events: asyncio.Queue[WorkerEvent | None] = asyncio.Queue()
         self._closing: asyncio.Task[None] | None = None
         self._tasks = [
             asyncio.create_task(
-                self._connection.watch(settings.heartbeat_s, settings.heartbeat_timeout_s)
+                self.connection.watch(settings.heartbeat_s, settings.heartbeat_timeout_s)
             ),
             asyncio.create_task(self._watch_browser()),
             asyncio.create_task(self._watch_notices()),
         ]
-        self._connection.lost.add_done_callback(self._on_lost)
+        self.connection.lost.add_done_callback(self._on_lost)
         parts.hub.workers[self.id] = self
 
     # --- models -------------------------------------------------------------------------------
@@ -242,13 +243,13 @@ class BrowserWorker(Worker):
 
     async def _close(self, kill: bool) -> None:
         parts = self._parts
-        self._connection.lost.remove_done_callback(self._on_lost)
+        self.connection.lost.remove_done_callback(self._on_lost)
         parts.hub.workers.pop(self.id, None)
         try:
             if kill:
-                self._connection.lose("the worker was closed")
+                self.connection.lose("the worker was closed")
             else:
-                await self._connection.close("the worker was closed")
+                await self.connection.close("the worker was closed")
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -265,20 +266,29 @@ class BrowserWorker(Worker):
 
     async def _watch_browser(self) -> None:
         gone = await self._parts.launched.wait_gone()
-        self._connection.lose("the browser ended", gone.to_error())
+        self.connection.lose("the browser ended", gone.to_error())
 
     async def _watch_notices(self) -> None:
         while True:
-            notice = await self._connection.notices.get()
-            if notice.event == WorkerEventKind.DEVICE_LOST:
-                self._epoch += 1
-            self._events.put_nowait(_event(notice))
+            self._events.put_nowait(_event(await self.connection.notices.get()))
 
     # --- inside -------------------------------------------------------------------------------
 
     async def _request(self, build: Build, tensors: dict[str, Sendable] | None = None) -> Answer:
+        """Ask the page; once more when it lost its device or compute thread meanwhile.
+
+        A cancelled run can cost the page its thread; what waited behind it is not to blame.
+        """
         grace_ms = self._settings.cancel_grace_s * 1e3
-        return await self._connection.request(build, tensors, grace_ms=grace_ms)
+        try:
+            return await self.connection.request(build, tensors, grace_ms=grace_ms)
+        except Interrupted as error:
+            self._ctx.log.info("asking again: %s", error.info.message)
+            return await self.connection.request(build, tensors, grace_ms=grace_ms)
+
+    @property
+    def _epoch(self) -> int:
+        return self.connection.device_losses
 
     def _name(self, model: ModelHandle) -> str:
         if model.id not in self._models:

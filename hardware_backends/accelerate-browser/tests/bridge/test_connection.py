@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -110,7 +111,8 @@ async def test_a_failure_keeps_its_kind(meet: Meet, kind: str, expected: type[Ex
     await met.page.send(Failed(id=message.id, error=error))
     with pytest.raises(expected, match="it broke") as caught:
         await request
-    assert type(caught.value) is expected
+    assert caught.value.info.kind == expected.__name__
+    assert type(pickle.loads(pickle.dumps(caught.value))) is expected
     assert caught.value.info.where == "wasm:chromium"
 
 

@@ -44,6 +44,7 @@ Request = Load | Run | Fetch | Release | Unload | Echo
 Build = Callable[[int, tuple[TensorHeader, ...]], Request]
 
 _CLOSE_S = 2.0
+_CANCEL_S = 0.2
 
 
 class Connection:
@@ -68,6 +69,8 @@ class Connection:
         #: Set to the reason when the page is gone.
         self.lost: asyncio.Future[WorkerLost] = loop.create_future()
         self.notices: asyncio.Queue[Notice] = asyncio.Queue()
+        #: How often the page lost its device, and with it every tensor it kept.
+        self.device_losses = 0
         self.last_pong: Pong | None = None
         self._socket = socket
         self._transport = transport
@@ -103,8 +106,7 @@ class Connection:
         except asyncio.CancelledError:
             if number in self._waiting and not self.lost.done():
                 self._given_up.add(number)
-                with contextlib.suppress(WorkerLost):
-                    await self.tell(Cancel(id=number, grace_ms=grace_ms))
+                await self._tell_soon(Cancel(id=number, grace_ms=grace_ms), _CANCEL_S)
             raise
         finally:
             self._waiting.pop(number, None)
@@ -114,6 +116,12 @@ class Connection:
     async def tell(self, message: FromHost) -> None:
         """Send a message that has no answer."""
         await self._send(frames.encode_message(codec.encode(message)))
+
+    async def _tell_soon(self, message: FromHost, within_s: float) -> None:
+        """Send a message to a page that may read no more: it is queued, and waiting ends."""
+        with contextlib.suppress(TimeoutError, WorkerLost):
+            async with asyncio.timeout(within_s):
+                await self.tell(message)
 
     async def _ask(
         self,
@@ -192,6 +200,7 @@ class Connection:
         elif isinstance(message, Pong):
             self.last_pong = message
         elif isinstance(message, Notice):
+            self.device_losses += message.event == "device_lost"
             self.notices.put_nowait(message)
         elif isinstance(message, Ready):
             if self.ready.done():
@@ -243,10 +252,7 @@ class Connection:
                 self.lose(f"the page's script gave no sign of life for {timeout_s:g} s")
                 return
             self._unanswered_pings += 1
-            # A page that does not read blocks the send; the frame is queued all the same.
-            with contextlib.suppress(TimeoutError, WorkerLost):
-                async with asyncio.timeout(interval_s):
-                    await self.tell(Ping(sequence=sequence))
+            await self._tell_soon(Ping(sequence=sequence), interval_s)
 
     def lose(self, reason: str, error: WorkerLost | None = None) -> WorkerLost:
         """Declare the page gone, once; everything in flight fails. Returns the first reason."""
@@ -272,9 +278,7 @@ class Connection:
     async def close(self, reason: str) -> None:
         """Say goodbye and close the socket; gives a page that does not answer two seconds."""
         if not self.lost.done():
-            with contextlib.suppress(WorkerLost, TimeoutError):
-                async with asyncio.timeout(_CLOSE_S):
-                    await self.tell(Bye(reason=reason))
+            await self._tell_soon(Bye(reason=reason), _CLOSE_S)
             await self._close_socket(WSCloseCode.GOING_AWAY, reason)
         self.lose(reason)
 

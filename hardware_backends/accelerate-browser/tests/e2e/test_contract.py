@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backend `wasm` keeps the contract of backends, in Chromium."""
+"""The backend `wasm` and its engine keep their contracts, in Chromium."""
 
 import pytest
 from accelerate_browser.backend import WasmPlugin
+from accelerate_browser.testing.engine import EngineContract
+
 from accelerate_core.protocols import Backend, Context
-from accelerate_core.testing.backend import BackendContract
 
 
 @pytest.mark.browser("chromium")
-class TestWasmInChromium(BackendContract):
+class TestWasmInChromium(EngineContract):
     target = "wasm:chromium"
 
     @pytest.fixture(scope="class")
