@@ -159,20 +159,20 @@ def _install(cache_dir: Path, temporary: Path, node: list[str], npm: list[str], 
 
 def _fetch(npm: list[str], temporary: Path) -> Path:
     done = subprocess.run(
-        [*npm, "pack", "--silent", "--ignore-scripts", f"{PACKAGE}@{VERSION}"],
+        [*npm, "pack", "--loglevel=error", "--ignore-scripts", f"{PACKAGE}@{VERSION}"],
         cwd=temporary,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
         timeout=_DOWNLOAD_TIMEOUT_S,
-        # `--silent` would also silence why it failed.
-        env={**os.environ, "npm_config_loglevel": "error", "npm_config_update_notifier": "false"},
+        env={**os.environ, "npm_config_update_notifier": "false"},
     )
     archive = next(temporary.glob("*.tgz"), None)
     if done.returncode or archive is None:
-        words = done.stderr.strip().splitlines()[-3:] or [f"npm exit code {done.returncode}"]
+        words = [line.removeprefix("npm error ") for line in done.stderr.splitlines()][:4]
         raise BackendUnavailable(
-            "npm could not fetch the package: " + " ".join(words),
+            "npm could not fetch the package: "
+            + ("; ".join(words) or f"npm ended with exit code {done.returncode}"),
             where=f"{PACKAGE}@{VERSION}",
             hint="Check the network and npm's registry and proxy: npm config list",
         )
