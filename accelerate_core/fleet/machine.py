@@ -340,6 +340,7 @@ class Machine:
         if not isinstance(error, WorkerLostError):
             error = WorkerLostError(event.error.message, where=event.worker_id)
         for job in list(worker.jobs.values()):
+            self._count_load(job)
             self._recover(job, FailureKind.LOST, error)
 
     def _stopped(self, event: ev.WorkerStopped) -> None:
@@ -365,9 +366,13 @@ class Machine:
         error = AccelerateError.from_info(event.error)
         for job in list(worker.jobs.values()):
             if job.status is JobStatus.LOADING and job.view.model == event.model:
-                # The try to load counts as an attempt, or a policy could go on for ever.
-                job.view = attrs.evolve(job.view, attempts=job.view.attempts + 1)
+                self._count_load(job)
                 self._recover(job, event.kind, error)
+
+    def _count_load(self, job: JobState) -> None:
+        """Count a try that ended before its dispatch, or a policy could go on for ever."""
+        if job.status is JobStatus.LOADING:
+            job.view = attrs.evolve(job.view, attempts=job.view.attempts + 1)
 
     # --- the rest -----------------------------------------------------------------------------
 

@@ -176,6 +176,17 @@ def test_no_policy_retries_for_ever() -> None:
     assert [type(one) for one in last] == [do.Fail]
 
 
+def test_a_model_that_kills_its_worker_at_load_is_given_up_in_the_end() -> None:
+    clock = Clock(recovery=Again())
+    clock.submit()
+    said: list[do.Instruction] = []
+    for epoch in range(1, MAX_ATTEMPTS + 1):
+        clock.ready(epoch=epoch)
+        lost = WorkerLost("gone").info
+        said = clock(ev.WorkerLost, worker_id="cpu-1", epoch=epoch, error=lost)
+    assert [type(one) for one in said] == [do.Fail]
+
+
 def test_a_fallback_is_used_only_when_the_first_cannot_start() -> None:
     clock = Clock()
     assert clock.submit(targets=(FIREFOX, CPU)) == [do.StartWorker("wasm:firefox-1", 1, FIREFOX)]
