@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import AccelerateError, BackendUnavailable, JobTimeout, PluginError
+from ..errors import AccelerateError, BackendUnavailable, JobTimeout
 from ..errors import WorkerLost as WorkerLostError
 from ..protocols import Recovery, Scheduler
 from ..types import Target
@@ -34,6 +34,7 @@ from .policy import (
     Retry,
     Wait,
 )
+from .rules import misplaced, policy_error
 from .state import Fleet, JobState, JobStatus, WorkerState, WorkerStatus
 
 #: No recovery policy may try a job more often than this.
@@ -128,7 +129,7 @@ class Machine:
         try:
             action = self._recovery.decide(failed, job.view, self.fleet)
         except Exception as raised:
-            self._fail(job, _policy_error("recovery strategy", raised))
+            self._fail(job, policy_error("recovery strategy", raised))
             return
         if isinstance(action, Retry) and job.view.attempts < MAX_ATTEMPTS:
             self._leave_worker(job)
@@ -144,7 +145,7 @@ class Machine:
         elif isinstance(action, Retry | GiveUp):
             self._fail(job, error)
         else:
-            self._fail(job, _policy_error("recovery strategy", TypeError(f"returned {action!r}")))
+            self._fail(job, policy_error("recovery strategy", TypeError(f"returned {action!r}")))
 
     def _fail(self, job: JobState, error: AccelerateError) -> None:
         self._out.append(do.Fail(job.view.id, error.info, job.view.attempts))
@@ -206,11 +207,11 @@ class Machine:
         try:
             decision = self._scheduler.pick(view, self.fleet)
         except Exception as raised:
-            self._fail(job, _policy_error("scheduler", raised))
+            self._fail(job, policy_error("scheduler", raised))
             return True
         if isinstance(decision, Placement):
-            if (wrong := self._misplaced(decision, job)) is not None:
-                self._fail(job, _policy_error("scheduler", ValueError(wrong)))
+            if (wrong := misplaced(decision, job, self.fleet)) is not None:
+                self._fail(job, policy_error("scheduler", ValueError(wrong)))
             else:
                 self._run_on(job, self.fleet.workers[decision.workers[0]])
             return True
@@ -220,20 +221,8 @@ class Machine:
         if isinstance(decision, Wait):
             self._provide(job)
             return False
-        self._fail(job, _policy_error("scheduler", TypeError(f"returned {decision!r}")))
+        self._fail(job, policy_error("scheduler", TypeError(f"returned {decision!r}")))
         return True
-
-    def _misplaced(self, placement: Placement, job: JobState) -> str | None:
-        if len(placement.workers) != 1:
-            return f"placed on {len(placement.workers)} workers, and only one is possible yet"
-        worker = self.fleet.workers.get(placement.workers[0])
-        if worker is None:
-            return f"placed on {placement.workers[0]!r}, which does not exist"
-        if not worker.has_room:
-            return f"placed on {worker.id!r}, which has no room"
-        if not job.targets[0].covers(worker.target):
-            return f"placed on {worker.id!r}, which is not {job.targets[0]}"
-        return None
 
     def _run_on(self, job: JobState, worker: WorkerState) -> None:
         self._queue.pop(job.view.id, None)
@@ -415,10 +404,3 @@ class Machine:
     def _snapshot(self, event: ev.Snapshot) -> None:
         self.fleet.rng.seed(event.seed)
         self.fleet.history = event.history
-
-
-def _policy_error(word: str, raised: Exception) -> PluginError:
-    return PluginError(
-        f"the {word} failed: {type(raised).__name__}: {raised}",
-        hint="The job was given up; the rest of the fleet goes on.",
-    )
