@@ -220,6 +220,14 @@ def test_markdown_keeps_its_shape_with_any_text(text: str) -> None:
     assert tags.count("td") == 2 * tags.count("th")
 
 
+@pytest.mark.parametrize("name", ["a|b", "a`b", "``", "`a|`b|", "*a*_b_", "@a #1 <b>"])
+def test_markdown_shows_a_name_as_it_is(name: str) -> None:
+    both = samples.summary(*with_text(name).measurements, samples.measurement())
+    first_cell = read_markdown(both).partition("<tbody>")[2].partition("</td>")[0]
+    assert Tags(first_cell).text.strip() == name
+    assert "<code>" in first_cell
+
+
 # --- HTML
 
 
