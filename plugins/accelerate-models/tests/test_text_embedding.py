@@ -161,15 +161,20 @@ def test_samples_without_a_length_are_sentences(checkpoint: Path, processor_of: 
 
 
 def test_threads_share_a_processor(checkpoint: Path, processor_of: Any) -> None:
+    import sys
     from concurrent.futures import ThreadPoolExecutor
 
     processor = processor_of(checkpoint)
-    lengths = [4, 9, None] * 40
+    lengths = [4, 9, None] * 500
 
     def width(length: int | None) -> int:
-        return processor.encode("the cat sat on a mat .", sequence_length=length)[
-            "input_ids"
-        ].shape[1]
+        encoded = processor.encode("the cat sat on a mat .", sequence_length=length)
+        return int(encoded["input_ids"].shape[1])
 
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(width, lengths)) == [4, 9, 9] * 40
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(width, lengths)) == [4, 9, 9] * 500
+    finally:
+        sys.setswitchinterval(interval)
