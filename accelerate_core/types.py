@@ -359,5 +359,7 @@ class RunSummary:
 
     @property
     def is_failed(self) -> bool:
-        """Whether any measurement fails the run."""
-        return any(m.is_failure for m in self.measurements)
+        """Whether a measurement fails the run, or nothing at all was measured."""
+        return any(m.is_failure for m in self.measurements) or not any(
+            m.status is CellStatus.OK for m in self.measurements
+        )

@@ -99,6 +99,11 @@ def test_a_missing_target_is_a_row_and_fails_only_when_required(onnx: str, tmp_p
     assert run(made, host).summary.is_failed
 
 
+def test_a_run_that_measured_nothing_is_no_success(onnx: str, tmp_path: Path) -> None:
+    made, host = configure(onnx, tmp_path, benchmark={"targets": ["fake:firefox"]})
+    assert run(made, host).summary.is_failed
+
+
 def test_a_fallback_runs_and_the_row_says_so(onnx: str, tmp_path: Path) -> None:
     made, host = configure(
         onnx, tmp_path, benchmark={"targets": ["fake:firefox"], "fallback": ["cpu"]}
