@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 import time
@@ -41,7 +42,7 @@ class Work:
     options: LoadOptions = LoadOptions()
     task: str | None = None
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """Identify the loaded model: the same model with other fixed sizes is another one."""
         sizes = ",".join(f"{name}={size}" for name, size in sorted(self.options.dimensions.items()))
@@ -92,7 +93,7 @@ class Runner:
         self._work: dict[str, Work] = {}
         self._jobs: dict[str, _Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Condition()
         self._workers = Workers(
             backends, ctx, run_id=run_id, post=self._post, tell=self._tell, spawn=self._spawn
@@ -120,6 +121,7 @@ class Runner:
             targets=work.targets,
             task=work.task or work.spec.task,
             is_load_only=inputs is None,
+            submitted_ns=now,
             deadline_ns=now + int(timeout_s * 1e9) if timeout_s is not None else None,
         )
         self._post(ev.JobSubmitted(at_ns=now, job=view))
@@ -160,8 +162,8 @@ class Runner:
         self._workers.cancel_starts()
         self._post(ev.Drain(at_ns=_now()))
         await self._until(lambda: not self._machine.fleet.workers)
-        for timer in self._timers:
-            timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -209,14 +211,14 @@ class Runner:
         return task
 
     def _wake_at(self, at_ns: int) -> None:
-        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+        delay = max(0.0, (at_ns - _now()) / 1e9) + 0.001
+        self._timer = asyncio.get_running_loop().call_later(delay, self._fire)
 
-        def fire() -> None:
-            self._timers.discard(handle)
-            self._post(ev.Timer(at_ns=_now()))
-
-        handle = loop.call_later(max(0.0, (at_ns - _now()) / 1e9) + 0.001, fire)
-        self._timers.add(handle)
+    def _fire(self) -> None:
+        self._timer = None
+        self._post(ev.Timer(at_ns=_now()))
 
     def _tell(self, event: events.Event) -> None:
         if self._observer is not None:

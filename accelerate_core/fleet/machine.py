@@ -16,14 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import attrs
-
 from ..errors import AccelerateError, BackendUnavailable, JobTimeout
 from ..errors import WorkerLost as WorkerLostError
 from ..protocols import Recovery, Scheduler
 from ..types import Target
 from . import events as ev
 from . import instructions as do
+from .alarm import Alarm
 from .defaults import FirstIdle, NoRecovery
 from .policy import (
     FailedAttempt,
@@ -59,6 +58,7 @@ class Machine:
         self._queue: dict[str, JobState] = {}
         self._epochs: dict[str, int] = {}
         self._is_draining = False
+        self._alarm = Alarm()
         self._out: list[do.Instruction] = []
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ev.JobSubmitted: self._submitted,
@@ -83,19 +83,21 @@ class Machine:
         self._out = []
         self._handlers[type(event)](event)
         self._place_queued()
+        if (wake_ns := self._alarm.ask()) is not None:
+            self._out.append(do.WakeAt(wake_ns))
         return self._out
 
     # --- jobs ---------------------------------------------------------------------------------
 
     def _submitted(self, event: ev.JobSubmitted) -> None:
-        job = JobState(attrs.evolve(event.job, submitted_ns=event.at_ns))
-        self.jobs[job.view.id] = job
+        job = JobState(event.job, event.job.targets)
+        self.jobs[job.id] = job
         if self._is_draining:
             self._fail(job, BackendUnavailable("the fleet is closing and takes no more jobs"))
             return
-        self._queue[job.view.id] = job
-        if job.view.deadline_ns is not None:
-            self._out.append(do.WakeAt(job.view.deadline_ns))
+        self._queue[job.id] = job
+        if job.asked.deadline_ns is not None:
+            self._alarm.add(job.asked.deadline_ns, job.id)
 
     def _cancelled(self, event: ev.JobCancelled) -> None:
         job = self.jobs.get(event.job_id)
@@ -117,8 +119,8 @@ class Machine:
     def _recover(self, job: JobState, kind: FailureKind, error: AccelerateError) -> None:
         worker_id = job.worker.id if job.worker else None
         failed = FailedAttempt(
-            job_id=job.view.id,
-            attempt=job.view.attempts,
+            job_id=job.id,
+            attempt=job.attempts,
             worker_id=worker_id,
             kind=kind,
             error=error.info,
@@ -127,41 +129,39 @@ class Machine:
             self._fail(job, error)
             return
         try:
-            action = self._recovery.decide(failed, job.view, self.fleet)
+            action = self._recovery.decide(failed, job.view(), self.fleet)
         except Exception as raised:
             self._fail(job, policy_error("recovery strategy", raised))
             return
-        if isinstance(action, Retry) and job.view.attempts < MAX_ATTEMPTS:
+        if isinstance(action, Retry) and job.attempts < MAX_ATTEMPTS:
             self._leave_worker(job)
-            job.view = attrs.evolve(
-                job.view, tried=tuple(dict.fromkeys((*job.view.tried, *action.avoid)))
-            )
+            job.tried = tuple(dict.fromkeys((*job.tried, *action.avoid)))
             job.status = JobStatus.QUEUED
             if action.delay_ns > 0:
                 job.status = JobStatus.DELAYED
                 job.not_before_ns = self.fleet.now_ns + action.delay_ns
-                self._out.append(do.WakeAt(job.not_before_ns))
-            self._queue[job.view.id] = job
+                self._alarm.add(job.not_before_ns, job.id)
+            self._queue[job.id] = job
         elif isinstance(action, Retry | GiveUp):
             self._fail(job, error)
         else:
             self._fail(job, policy_error("recovery strategy", TypeError(f"returned {action!r}")))
 
     def _fail(self, job: JobState, error: AccelerateError) -> None:
-        self._out.append(do.Fail(job.view.id, error.info, job.view.attempts))
+        self._out.append(do.Fail(job.id, error.info, job.attempts))
         self._forget(job)
 
     def _forget(self, job: JobState) -> None:
         self._leave_worker(job)
-        self._queue.pop(job.view.id, None)
-        self.jobs.pop(job.view.id, None)
+        self._queue.pop(job.id, None)
+        self.jobs.pop(job.id, None)
         if self._is_draining and not self.jobs:
             self._stop_idle()
 
     def _leave_worker(self, job: JobState) -> None:
         worker, job.worker = job.worker, None
         if worker is not None:
-            worker.jobs.pop(job.view.id, None)
+            worker.jobs.pop(job.id, None)
             self.fleet.touch(worker)
             if worker.is_retired and not worker.jobs and worker.status is WorkerStatus.READY:
                 self._stop(worker)
@@ -169,16 +169,14 @@ class Machine:
     def _cancel_attempt(self, job: JobState) -> None:
         if job.status is JobStatus.RUNNING and job.worker is not None:
             worker = job.worker
-            self._out.append(
-                do.CancelAttempt(job.view.id, job.view.attempts, worker.id, worker.epoch)
-            )
+            self._out.append(do.CancelAttempt(job.id, job.attempts, worker.id, worker.epoch))
 
     def _current(self, job_id: str, attempt: int, worker_id: str, epoch: int) -> JobState | None:
         """Return the job if this answer belongs to its current attempt, else None."""
         job = self.jobs.get(job_id)
         if job is None or job.status is not JobStatus.RUNNING or job.worker is None:
             return None
-        same = (job.view.attempts, job.worker.id, job.worker.epoch) == (attempt, worker_id, epoch)
+        same = (job.attempts, job.worker.id, job.worker.epoch) == (attempt, worker_id, epoch)
         return job if same else None
 
     # --- placing ------------------------------------------------------------------------------
@@ -187,7 +185,7 @@ class Machine:
         # Once one job of a kind must wait, the others behind it must too.
         waiting: set[tuple[tuple[Target, ...], str, tuple[str, ...]]] = set()
         for job in self._in_order():
-            kind = (job.targets, job.view.model, job.view.tried)
+            kind = (job.targets, job.asked.model, job.tried)
             if kind in waiting or job.status is JobStatus.DELAYED:
                 continue
             if not self._place(job):
@@ -195,17 +193,14 @@ class Machine:
 
     def _in_order(self) -> list[JobState]:
         queued = list(self._queue.values())
-        if any(job.view.priority for job in queued):
-            queued.sort(key=lambda job: -job.view.priority)  # stable: first come, first served
+        if any(job.asked.priority for job in queued):
+            queued.sort(key=lambda job: -job.asked.priority)  # stable: first come, first served
         return queued
 
     def _place(self, job: JobState) -> bool:
         """Place one job, or start a worker for it; False when it has to wait."""
-        # Policies see the best target only: the next one is a fallback, and comes into play when
-        # the best cannot be started, not when it is merely busy.
-        view = attrs.evolve(job.view, targets=job.targets[:1])
         try:
-            decision = self._scheduler.pick(view, self.fleet)
+            decision = self._scheduler.pick(job.view(), self.fleet)
         except Exception as raised:
             self._fail(job, policy_error("scheduler", raised))
             return True
@@ -225,11 +220,11 @@ class Machine:
         return True
 
     def _run_on(self, job: JobState, worker: WorkerState) -> None:
-        self._queue.pop(job.view.id, None)
+        self._queue.pop(job.id, None)
         job.worker = worker
-        worker.jobs[job.view.id] = job
+        worker.jobs[job.id] = job
         self.fleet.touch(worker)
-        model = job.view.model
+        model = job.asked.model
         if model in worker.models:
             self._dispatch(job, worker)
             return
@@ -239,14 +234,14 @@ class Machine:
             self._out.append(do.LoadModel(worker.id, worker.epoch, model))
 
     def _dispatch(self, job: JobState, worker: WorkerState) -> None:
-        if job.view.is_load_only:
-            self._out.append(do.Complete(job.view.id, job.view.attempts, worker.id, worker.epoch))
+        if job.asked.is_load_only:
+            self._out.append(do.Complete(job.id, job.attempts, worker.id, worker.epoch))
             self._forget(job)
             return
         job.status = JobStatus.RUNNING
-        job.view = attrs.evolve(job.view, attempts=job.view.attempts + 1)
+        job.attempts += 1
         self._out.append(
-            do.Dispatch(job.view.id, job.view.attempts, worker.id, worker.epoch, job.view.model)
+            do.Dispatch(job.id, job.attempts, worker.id, worker.epoch, job.asked.model)
         )
 
     def _provide(self, job: JobState) -> None:
@@ -259,7 +254,7 @@ class Machine:
             for worker in self.fleet.covering((first,))
             if worker.status is not WorkerStatus.STOPPING
             and not worker.is_retired
-            and worker.id not in job.view.tried
+            and worker.id not in job.tried
         ]
         if useful:
             return
@@ -282,8 +277,7 @@ class Machine:
             number += 1
         # A worker that failed a job and is started anew is another worker to it.
         for job in self._queue.values():
-            tried = tuple(one for one in job.view.tried if one != worker_id)
-            job.view = attrs.evolve(job.view, tried=tried)
+            job.tried = tuple(one for one in job.tried if one != worker_id)
         epoch = self._epochs[worker_id] = self._epochs.get(worker_id, 0) + 1
         self.fleet.add(WorkerState(worker_id, epoch, target))
         self._out.append(do.StartWorker(worker_id, epoch, target))
@@ -316,7 +310,7 @@ class Machine:
         for job in list(self._queue.values()):
             if not job.targets or not job.targets[0].covers(worker.target):
                 continue
-            job.unavailable = (*job.unavailable, job.targets[0])
+            job.targets = job.targets[1:]
             if not job.targets:
                 self._fail(job, error)
 
@@ -344,7 +338,7 @@ class Machine:
         worker.loading.discard(event.model)
         self.fleet.loaded(worker, event.model)
         for job in list(worker.jobs.values()):
-            if job.status is JobStatus.LOADING and job.view.model == event.model:
+            if job.status is JobStatus.LOADING and job.asked.model == event.model:
                 self._dispatch(job, worker)
 
     def _load_failed(self, event: ev.LoadFailed) -> None:
@@ -354,16 +348,14 @@ class Machine:
         worker.loading.discard(event.model)
         error = AccelerateError.from_info(event.error)
         for job in list(worker.jobs.values()):
-            if job.status is JobStatus.LOADING and job.view.model == event.model:
+            if job.status is JobStatus.LOADING and job.asked.model == event.model:
                 self._count_load(job)
                 self._recover(job, event.kind, error)
 
     def _count_load(self, job: JobState) -> None:
         """Count a try that ended before its dispatch, or a policy could go on for ever."""
         if job.status is JobStatus.LOADING:
-            job.view = attrs.evolve(job.view, attempts=job.view.attempts + 1)
-
-    # --- the rest -----------------------------------------------------------------------------
+            job.attempts += 1
 
     def _retire(self, event: ev.Retire) -> None:
         for worker in list(self.fleet.covering((event.target,))):
@@ -385,21 +377,23 @@ class Machine:
 
     def _timer(self, event: ev.Timer) -> None:
         now = self.fleet.now_ns
-        for job in list(self.jobs.values()):
-            deadline = job.view.deadline_ns
+        for job_id in self._alarm.due(now, self.jobs):
+            job = self.jobs[job_id]
+            deadline = job.asked.deadline_ns
             if deadline is not None and deadline <= now:
-                self._cancel_attempt(job)
-                seconds = (now - job.view.submitted_ns) / 1e9
-                self._fail(
-                    job,
-                    JobTimeout(
-                        f"no answer after {seconds:.1f} s ({job.status})",
-                        where=job.worker.id if job.worker else str(job.view.targets[0]),
-                        hint="Give it longer: [pool] job_timeout, or a smaller batch.",
-                    ),
-                )
+                self._time_out(job)
             elif job.status is JobStatus.DELAYED and job.not_before_ns <= now:
                 job.status = JobStatus.QUEUED
+
+    def _time_out(self, job: JobState) -> None:
+        self._cancel_attempt(job)
+        seconds = (self.fleet.now_ns - job.asked.submitted_ns) / 1e9
+        error = JobTimeout(
+            f"no answer after {seconds:.1f} s ({job.status})",
+            where=job.worker.id if job.worker else str(job.asked.targets[0]),
+            hint="Give it longer: [pool] job_timeout, or a smaller batch.",
+        )
+        self._fail(job, error)
 
     def _snapshot(self, event: ev.Snapshot) -> None:
         self.fleet.rng.seed(event.seed)

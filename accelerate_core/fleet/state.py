@@ -71,17 +71,32 @@ class JobStatus(enum.StrEnum):
 class JobState:
     """One job until it is answered."""
 
-    view: JobView
+    asked: JobView  #: as it was submitted
+    #: Targets still worth trying, best first.
+    targets: tuple[Target, ...]
     status: JobStatus = JobStatus.QUEUED
     worker: WorkerState | None = None
+    attempts: int = 0
+    #: Workers that failed it and were not started anew since.
+    tried: tuple[str, ...] = ()
     not_before_ns: int = 0
-    #: Targets that could not be started for it.
-    unavailable: tuple[Target, ...] = ()
 
     @property
-    def targets(self) -> tuple[Target, ...]:
-        """The targets still worth trying, best first."""
-        return tuple(one for one in self.view.targets if one not in self.unavailable)
+    def id(self) -> str:
+        """The job's id."""
+        return self.asked.id
+
+    def view(self) -> JobView:
+        """Return what policies see: the best target only.
+
+        The next one is a fallback, and comes into play when the best cannot be started, not when
+        it is merely busy.
+        """
+        if len(self.asked.targets) == 1 and self.attempts == 0 and not self.tried:
+            return self.asked
+        return attrs.evolve(
+            self.asked, targets=self.targets[:1], attempts=self.attempts, tried=self.tried
+        )
 
 
 class Fleet:

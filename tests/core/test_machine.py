@@ -36,7 +36,13 @@ class Clock:
         return self.machine.handle(event(at_ns=self.now, **fields))
 
     def submit(self, job: str = "j", targets: tuple[Target, ...] = (CPU,), **fields: Any):
-        view = JobView(id=job, model=fields.pop("model", "m"), targets=targets, **fields)
+        view = JobView(
+            id=job,
+            model=fields.pop("model", "m"),
+            targets=targets,
+            submitted_ns=self.now,
+            **fields,
+        )
         return self(ev.JobSubmitted, job=view)
 
     def ready(self, worker: str = "cpu-1", target: Target = CPU, epoch: int = 1, slots: int = 1):
