@@ -127,12 +127,15 @@ def test_a_profile_in_use_is_not_unlocked(tmp_path: Path) -> None:
     profile.mkdir(parents=True)
     (profile / "SingletonLock").touch()
     marked = {processes.TAG_VARIABLE: processes.new_tag(), processes.PROFILE_VARIABLE: str(profile)}
-    with subprocess.Popen(["sleep", "60"], env={**os.environ, **marked}) as user:
-        pool = SlotPool(tmp_path)
+    pool = SlotPool(tmp_path)
+    user = subprocess.Popen(["sleep", "60"], env={**os.environ, **marked})
+    try:
         with pytest.raises(BackendUnavailable, match="still runs on this profile"):
             pool.acquire("chromium")
         assert (profile / "SingletonLock").exists()
+    finally:
         user.kill()
+        user.wait()
     assert pool.acquire("chromium").profile == profile
     pool.close()
 

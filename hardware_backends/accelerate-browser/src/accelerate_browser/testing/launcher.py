@@ -237,7 +237,12 @@ class LauncherContract(Contract):
     def test_a_browser_that_hangs_can_be_closed(
         self, launcher: Launcher, context: Context, request_for: LaunchRequest, tmp_path: Path
     ) -> None:
-        script = _script(tmp_path, "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
+        # Like a crash handler, its child has left the process group.
+        script = _script(
+            tmp_path,
+            "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)",
+        )
         request = attrs.evolve(self._with_binary(request_for, script), timeout_s=2.0)
 
         async def check() -> None:
