@@ -241,13 +241,17 @@ class LauncherContract(Contract):
         script = _script(
             tmp_path,
             "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
-            "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)",
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+            f"open({str(tmp_path / 'hangs')!r}, 'w').close(); time.sleep(600)",
         )
         request = attrs.evolve(self._with_binary(request_for, script), timeout_s=2.0)
 
         async def check() -> None:
             with contextlib.suppress(JobTimeout):
                 launched = await launcher.launch(request)
+                async with asyncio.timeout(20):
+                    while not await asyncio.to_thread((tmp_path / "hangs").exists):
+                        await asyncio.sleep(0.02)
                 closing = asyncio.create_task(launched.close())
                 await asyncio.sleep(0.1)
                 await launched.close(kill=True)  # overtakes the polite one
