@@ -126,6 +126,13 @@ def test_real_hardware_is_neither_software_nor_simulated(store: DuckDbStore) -> 
         assert (row["is_real_hardware"], row["simulation_mode"]) == (is_real, is_simulated)
 
 
+def test_an_option_may_stand_beside_the_options(store: DuckDbStore) -> None:
+    provenance = {"mixed_precision": False, "parallel_loading": "no", "options": "none"}
+    store.save_measurement(attrs.evolve(values.MEASUREMENT, provenance=provenance))
+    row = one_row(store, "FROM webnn_webgpu_performance")
+    assert (row["mixed_precision"], row["parallel_loading"]) == (False, None)
+
+
 def test_a_fallback_says_what_was_asked_and_what_ran(store: DuckDbStore) -> None:
     store.save_measurement(
         attrs.evolve(values.MEASUREMENT, fell_back_from=Target("webnn", None, "edge"))
@@ -202,7 +209,9 @@ def test_not_a_number_survives(store: DuckDbStore) -> None:
     (stored,) = store.summary("run-1").measurements
     assert stored.relative_l2 is not None and math.isnan(stored.relative_l2)
     assert attrs.evolve(stored, relative_l2=None) == attrs.evolve(wrong, relative_l2=None)
-    assert math.isnan(one_row(store, "FROM webnn_webgpu_performance")["relative_l2"])
+    row = one_row(store, "FROM webnn_webgpu_performance")
+    assert math.isnan(row["relative_l2"])
+    assert json.loads(row["record"], parse_constant=pytest.fail)["relative_l2"] == "NaN"
 
 
 def test_a_lone_surrogate_is_escaped(store: DuckDbStore) -> None:

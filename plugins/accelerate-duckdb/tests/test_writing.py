@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
 import pytest
+from accelerate_duckdb import writer
 from accelerate_duckdb.store import DuckDbStore
 
 from accelerate_core.errors import StoreError
@@ -103,6 +104,21 @@ def test_transactions_do_not_nest(store: DuckDbStore) -> None:
         with pytest.raises(StoreError, match="in a transaction already"), store.transaction():
             pass
         store.save_measurement(values.MEASUREMENT)
+    assert store.query(COUNT).rows == ((1,),)
+
+
+def test_a_transaction_given_up_while_waiting_blocks_nobody(
+    store: DuckDbStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(Future[None]):
+        def result(self, timeout: float | None = None) -> None:
+            raise KeyboardInterrupt  # what Ctrl-C does to the thread that waits
+
+    monkeypatch.setattr(writer, "Future", Interrupted)
+    with pytest.raises(KeyboardInterrupt), store.transaction():
+        pass
+    monkeypatch.undo()
+    store.save_measurement(values.MEASUREMENT)
     assert store.query(COUNT).rows == ((1,),)
 
 

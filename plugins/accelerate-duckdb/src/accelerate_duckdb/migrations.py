@@ -203,7 +203,7 @@ def _apply(
         connection.execute("COMMIT")
     except duckdb.Error as error:
         roll_back(connection)
-        if namespace == CORE:
+        if namespace == CORE or isinstance(error, duckdb.OperationalError):  # a full disk, say
             raise faults.explain(error, path) from error
         raise PluginError(f"{label} failed: {error}", where=str(path)) from error
     except BaseException:

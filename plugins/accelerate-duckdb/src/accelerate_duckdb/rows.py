@@ -98,6 +98,7 @@ def measurement_row(measurement: Measurement) -> Row:
     info, cell, phases = measurement.worker, measurement.cell, measurement.phases
     target = info.target if info else cell.target
     options = measurement.provenance.get("options")
+    said = {**measurement.provenance, **(options if isinstance(options, Mapping) else {})}
     memory = measurement.memory_bytes
     return {
         "timestamp": utc(measurement.started_at),
@@ -108,7 +109,7 @@ def measurement_row(measurement: Measurement) -> Row:
         "platform": target.backend,
         "browser": target.browser,
         "is_real_hardware": _is_real_hardware(info),
-        **{name: _option(options, name) for name in _OPTIONS},
+        **{name: _flag(said.get(name)) for name in _OPTIONS},
         "precision_bits": PRECISION_BITS.get(cell.precision),
         "initialization_time_ms": _known_sum(
             phases.fetch_ms, phases.compile_ms, phases.first_run_ms
@@ -209,8 +210,7 @@ def _is_real_hardware(info: WorkerInfo | None) -> bool | None:
     return None if info.is_software is None else not info.is_software
 
 
-def _option(options: Any, name: str) -> bool | None:
-    value = options.get(name) if isinstance(options, Mapping) else None
+def _flag(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 

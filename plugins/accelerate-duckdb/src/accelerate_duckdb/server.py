@@ -125,7 +125,7 @@ def _unix_server() -> socketserver.BaseServer | None:
     if not hasattr(socket, "AF_UNIX"):
         return None
     # mkdtemp: mode 0700 and a fresh name, so nobody else can have put anything there.
-    folder = Path(tempfile.mkdtemp(prefix="accel-"))
+    folder = Path(tempfile.mkdtemp(prefix="accel-query-"))
     place = folder / "query.sock"
     try:
         if len(bytes(place)) > _MAX_SOCKET_PATH:

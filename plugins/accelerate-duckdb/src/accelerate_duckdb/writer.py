@@ -151,7 +151,12 @@ class Writer:
         """Open a transaction; waits until it is this one's turn."""
         transaction = WriteTransaction(self._path)
         self._post(transaction)
-        transaction.started.result()
+        try:
+            transaction.started.result()
+        except BaseException:
+            # Ctrl-C while waiting: its turn must not come and then wait for statements for ever.
+            transaction.abandon()
+            raise
         return transaction
 
     def close(self) -> None:
