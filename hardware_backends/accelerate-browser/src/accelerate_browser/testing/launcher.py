@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -249,9 +250,7 @@ class LauncherContract(Contract):
         async def check() -> None:
             with contextlib.suppress(JobTimeout):
                 launched = await launcher.launch(request)
-                async with asyncio.timeout(20):
-                    while not await asyncio.to_thread((tmp_path / "hangs").exists):
-                        await asyncio.sleep(0.02)
+                await asyncio.to_thread(_wait_for, tmp_path / "hangs")
                 closing = asyncio.create_task(launched.close())
                 await asyncio.sleep(0.1)
                 await launched.close(kill=True)  # overtakes the polite one
@@ -295,6 +294,13 @@ class LauncherContract(Contract):
             url="http://127.0.0.1:9/",
             timeout_s=20.0,
         )
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} does not appear"
+        time.sleep(0.02)
 
 
 def _command_lines(running: list[psutil.Process]) -> str:
