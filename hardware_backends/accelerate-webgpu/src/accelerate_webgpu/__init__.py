@@ -54,9 +54,9 @@ def check_load(spec: ModelSpec, options: LoadOptions, info: WorkerInfo) -> None:
 class OrtWebGpuSettings:
     """Configure onnxruntime-web on WebGPU."""
 
-    #: Poll the queue while a readback waits, which Firefox needs to answer at once. "auto": only
-    #: in Firefox.
-    readback_poll: Literal["auto", "on", "off"] = "auto"
+    #: Poll the queue while a readback waits, without which Firefox answers every 100 ms only.
+    #: "auto": in Firefox.
+    readback_poll: bool | Literal["auto"] = "auto"
     #: Which adapter to ask for where there are several. Unset: as the browser likes.
     power_preference: Literal["high-performance", "low-power"] | None = None
 

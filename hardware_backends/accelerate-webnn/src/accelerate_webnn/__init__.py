@@ -59,10 +59,13 @@ def check_load(spec: ModelSpec, options: LoadOptions, info: WorkerInfo) -> None:
 class OrtWebNnSettings:
     """Configure onnxruntime-web on WebNN."""
 
-    #: Which device to ask for. What really ran is recorded apart.
-    device_type: Literal["cpu", "gpu", "npu"] = "cpu"
+    #: Kinds of device to ask for, best first; one that computes elsewhere is passed over while
+    #: another does not. Unset: npu, gpu, cpu. What really ran is recorded as the device type.
+    device_types: tuple[Literal["cpu", "gpu", "npu"], ...] | None = None
     #: What to favour where there are several devices. Unset: as the browser likes.
     power_preference: Literal["high-performance", "low-power"] | None = None
+    #: Let operators that WebNN lacks run on WebAssembly. Otherwise such a model is refused.
+    allow_partial: bool = False
 
 
 class OrtWebNnEnginePlugin:

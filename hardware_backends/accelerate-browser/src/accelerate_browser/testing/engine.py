@@ -23,7 +23,6 @@ from ..messages import Run
 from ..worker import BrowserWorker
 
 _BATCH = 2
-_SLOW = 768
 _OPTIONS = LoadOptions(dimensions={"batch": _BATCH})
 
 
@@ -133,22 +132,23 @@ class EngineContract(BackendContract):
 
 
 async def _replace_thread(worker: BrowserWorker, context: Context) -> None:
-    """Cancel a long run without grace, and wait until the page says it replaced its thread."""
-    options = LoadOptions(dimensions={"n": _SLOW})
-    handle = await worker.load(models.slow_chain(context.assets), options)
-    page_name = handle.id.rpartition("-")[2]
-    before = worker.connection.device_losses
+    """Cancel a long run without grace, so that the page replaces its compute thread."""
+    spec = models.slow_chain(context.assets)
+    for size in (64, 128, 256, 512, 1024, 2048):
+        handle = await worker.load(spec, LoadOptions(dimensions={"n": size}, precompile=True))
+        inputs = models.slow_input(size)
+        if ((await worker.run(handle, inputs)).phases.in_page_ms or 0.0) >= 100:
+            break
+        await worker.unload(handle)
+    page_name, before = handle.id.rpartition("-")[2], worker.connection.device_losses
     running = asyncio.create_task(
         worker.connection.request(
-            lambda id, headers: Run(id=id, model=page_name, tensors=headers),
-            models.slow_input(_SLOW),
-            grace_ms=0,
+            lambda id, headers: Run(id=id, model=page_name, tensors=headers), inputs, grace_ms=0
         )
     )
     await asyncio.sleep(0.03)
     running.cancel()
     await asyncio.wait([running])
-    async with asyncio.timeout(20):
-        # Answered by the new thread, after the page told of the old one's end.
-        await worker.unload(handle)
+    # Answered by the new thread, after the page told of the old one's end.
+    await worker.unload(handle)
     assert worker.connection.device_losses > before, "the run ended sooner than it was cancelled"

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The backend `webgpu` and its engine keep their contracts, in two browsers."""
+
+import pytest
+from accelerate_browser.testing.engine import EngineContract
+from accelerate_webgpu import WebGpuPlugin
+
+from accelerate_core.protocols import Backend, Context
+
+
+class _WebGpu(EngineContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend(cls, context: Context) -> Backend:
+        return WebGpuPlugin().backend_create(None, context)
+
+
+@pytest.mark.browser("chromium")
+class TestWebGpuInChromium(_WebGpu):
+    target = "webgpu:chromium"
+
+
+@pytest.mark.browser("firefox")
+class TestWebGpuInFirefox(_WebGpu):
+    target = "webgpu:firefox"

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The browser with WebNN, installed when it is not here."""
+
+from typing import Any
+
+import pytest
+from accelerate_browser.browsers import HEADLESS_SHELL, variable
+from accelerate_browser.testing.shell import ensure_headless_shell
+
+
+@pytest.fixture(scope="session", autouse=True)
+def headless_shell() -> Any:
+    """Let every host of these tests find the headless shell."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(variable(HEADLESS_SHELL), str(ensure_headless_shell()))
+        yield
