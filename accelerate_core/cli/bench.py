@@ -12,7 +12,7 @@ import typer
 
 from ..errors import ConfigError
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 
 #: File and folder names that say nothing about the model in them.
 _GENERIC = ("model", "onnx", "")

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -70,15 +72,20 @@ def _command(app: typer.Typer, name: str) -> Any:
     if is_group:
         command = typer.main.get_group(app)
     else:
-        single = typer.Typer(add_completion=False)
+        single = typer.Typer(add_completion=False, rich_markup_mode=app.rich_markup_mode)
         single.registered_commands = app.registered_commands
         command = typer.main.get_command(single)
     command.name = name
     return command
 
 
+# Without markup: that costs a second of imports, and eats what stands in brackets.
 app = typer.Typer(
-    cls=LazyGroup, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -97,42 +104,57 @@ def _accel(
 
 def invoke(words: list[str], *, is_debug: bool) -> int:
     """Run the command that `words` ask for and return its exit code."""
-    _set_up_logging(is_debug)
-    try:
-        typer.main.get_command(app)(args=words, prog_name="accel")
-    except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        raise
-    except AccelerateError as error:
-        if is_debug:
-            traceback.print_exception(error)
-        print_error(error.info)
-        return error.exit_code
-    except Exception as error:
-        if is_debug:
-            traceback.print_exception(error)
-        else:
-            print(
-                f"error: unexpected {type(error).__name__}: {error}\n"
-                "This is a bug. Run the command again with --debug to see where.",
-                file=sys.stderr,
-            )
-        return 1
+    with _logging(is_debug):
+        try:
+            typer.main.get_command(app)(args=words, prog_name="accel")
+        except SystemExit as exit_:
+            return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except BrokenPipeError:
+            raise
+        except AccelerateError as error:
+            if is_debug:
+                traceback.print_exception(error)
+            print_error(error.info)
+            return error.exit_code
+        except Exception as error:
+            _print_unexpected(error, is_debug)
+            return 1
     return 0
 
 
-def _set_up_logging(is_debug: bool) -> None:
+def _print_unexpected(error: Exception, is_debug: bool) -> None:
     if is_debug:
-        logging.basicConfig(
-            level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
-        logging.getLogger("accelerate").setLevel(logging.DEBUG)
+        traceback.print_exception(error)
         return
-    logging.getLogger().addHandler(_OneLine(logging.WARNING))
+    print(
+        f"error: unexpected {type(error).__name__}: {error}\n"
+        "This is a bug. Run the command again with --debug to see where.",
+        file=sys.stderr,
+    )
+
+
+@contextlib.contextmanager
+def _logging(is_debug: bool) -> Iterator[None]:
+    """Show warnings as lines while a command runs, or with `is_debug` everything."""
+    handler: logging.Handler = _OneLine(logging.WARNING)
+    if is_debug:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root, own = logging.getLogger(), logging.getLogger("accelerate")
+    levels = root.level, own.level
+    root.addHandler(handler)
+    if is_debug:
+        root.setLevel(logging.INFO)
+        own.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(levels[0])
+        own.setLevel(levels[1])
 
 
 class _OneLine(logging.Handler):

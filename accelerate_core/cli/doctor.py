@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..doctor import Diagnosis, Probe
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 
 _STYLES = {
     "real": "bold green",
@@ -86,12 +86,11 @@ def _print(diagnosis: Diagnosis, *, is_fixing: bool) -> None:
     if any(probe.worker for probe in diagnosis.probes):
         out.print(_ran(diagnosis.probes))
         out.print()
-    for probe in diagnosis.probes:
-        if probe.error is not None:
-            head = Text(f"{probe.target} {probe.state}: ", style=_STYLES[probe.state])
-            out.print(head.append(probe.error.message, style="not bold not dim"))
-            if probe.error.hint:
-                out.print(Text(f"    {probe.error.hint}", style="cyan"))
+    for (state, message, hint), targets in _reasons(diagnosis.probes).items():
+        head = Text(f"{', '.join(targets)} {state}: ", style=_STYLES[state])
+        out.print(head.append(message, style="not bold not dim default"))
+        if hint:
+            out.print(Text(f"    {hint}", style="cyan"))
     out.print()
     for finding in diagnosis.findings:
         mark = Text("ok   " if finding.is_ok else "fail ", "green" if finding.is_ok else "bold red")
@@ -103,6 +102,16 @@ def _print(diagnosis: Diagnosis, *, is_fixing: bool) -> None:
     out.print()
     listed = ", ".join(f"{name} {version}" for name, version in diagnosis.versions.items())
     out.print(Text(listed, style="dim"))
+
+
+def _reasons(probes: Sequence[Probe]) -> dict[tuple[str, str, str | None], list[str]]:
+    """Return the targets that do not work by state, reason and remedy; broken ones first."""
+    reasons: dict[tuple[str, str, str | None], list[str]] = {}
+    for probe in sorted(probes, key=lambda probe: probe.state != "broken"):
+        if probe.error is not None:
+            key = (probe.state.value, probe.error.message, probe.error.hint)
+            reasons.setdefault(key, []).append(str(probe.target))
+    return reasons
 
 
 def _matrix(probes: Sequence[Probe]) -> Table:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
     from ..inventory import Checked, Details, Installed
 
-app = typer.Typer(no_args_is_help=True, help="List, show and check the installed plugins.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="List, show and check the installed plugins.",
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

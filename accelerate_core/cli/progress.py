@@ -127,7 +127,7 @@ class LiveProgress(Progress):
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=max(1, self.total), completed=self.done, width=24),
-            f"{self.done}/{self.total} cells",
+            f"{self.done}/{self.total} cells" if self.total else "looking what is here",
             _clock(now - self._started),
         )
         if self._cell is None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..protocols import Store
     from ..types import RunInfo, RunSummary
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 
 STORE = "duckdb"
 #: How far back a run is looked for, and how many are listed.
