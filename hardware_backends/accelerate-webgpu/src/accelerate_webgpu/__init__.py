@@ -17,7 +17,7 @@ from accelerate_core.markers import hookimpl
 from accelerate_core.protocols import Backend, Context
 from accelerate_core.types import LoadOptions, ModelSpec, WorkerInfo
 
-__all__ = ["OrtWebGpuEnginePlugin", "OrtWebGpuSettings", "WebGpuPlugin"]
+__all__ = ["OrtWebGpuEnginePlugin", "OrtWebGpuSettings", "WebGpuPlugin", "check_load"]
 
 
 class WebGpuPlugin:
