@@ -87,9 +87,11 @@ class BenchmarkConfig:
     models: tuple[str, ...] = ()
     #: Where to run: `backend[/engine][:browser]`; `*` stands for every browser found.
     targets: tuple[Target, ...]
+    #: Items in one request; a cell for each.
     batch_sizes: tuple[int, ...] = (1,)
     #: Tokens per item, for text models.
     sequence_length: int = attrs.field(default=32, validator=attrs.validators.ge(1))
+    #: What the model's weights are stored as; a cell for each.
     precisions: tuple[Precision, ...] = ("fp32",)
     #: Timed runs per cell.
     repeats: int = attrs.field(default=20, validator=attrs.validators.ge(1))

@@ -17,7 +17,7 @@ from accelerate_core.markers import hookimpl
 from accelerate_core.protocols import Backend, Context
 from accelerate_core.types import LoadOptions, ModelSpec, WorkerInfo
 
-__all__ = ["OrtWebNnEnginePlugin", "OrtWebNnSettings", "WebNnPlugin"]
+__all__ = ["OrtWebNnEnginePlugin", "OrtWebNnSettings", "WebNnPlugin", "check_load"]
 
 _LACKING = {
     "firefox": "Firefox has no WebNN",

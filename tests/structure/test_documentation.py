@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is written about the project agrees with it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
+
+from accelerate_core.hookspecs import CORE_FAMILIES, Family
+
+FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES)
+HOOKS = [
+    (family, name)
+    for family in FAMILIES
+    for name, function in vars(importlib.import_module(family.specs)).items()
+    if hasattr(function, "accelerate_spec")
+]
+
+
+def test_pages_made_from_the_source_are_fresh(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.docs", "--check"], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("family", "hook"), HOOKS, ids=[name for _, name in HOOKS])
+def test_hooks_say_what_they_are_for(family: Family, hook: str, root: Path) -> None:
+    spec = getattr(importlib.import_module(family.specs), hook)
+    assert spec.__doc__ and spec.__doc__.strip().endswith(".")
+    assert f"### `{hook}(" in (root / "docs/hooks.md").read_text()
+
+
+def test_every_family_is_documented(root: Path) -> None:
+    text = (root / "docs/hooks.md").read_text()
+    assert len(HOOKS) >= 20
+    for family in FAMILIES:
+        assert f"`{family.group}`" in text
+
+
+def test_the_changelog_knows_this_version(root: Path) -> None:
+    from accelerate_core import __version__
+
+    text = (root / "CHANGELOG.md").read_text()
+    assert f"## {__version__}" in text or "## Unreleased" in text
+    for path in (root / "changelog.d").glob("*.md"):
+        if path.name == "README.md":
+            continue
+        assert re.fullmatch(r"[\w.-]+\.(added|changed|fixed|removed|security)\.md", path.name)
+        assert path.read_text().strip().endswith(".")
