@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure what the project promises: `python -m benchmarks NAME`. See docs/benchmarks.md."""
