@@ -28,44 +28,55 @@ PROFILE_VARIABLE = "ACCELERATE_PROFILE"
 #: In a launch's folder: the session id of its first process.
 SESSION_FILE = "session"
 
-_TAG = re.compile(r"(?P<pid>[0-9a-f]+)-(?P<start>[0-9a-f]+)-[0-9a-f]{6}")
+_TAG = re.compile(r"(?P<pid>[0-9a-f]+)-(?P<start>[0-9a-f]+)-(?P<namespace>[0-9a-f]+)-[0-9a-f]{6}")
 # A Unix socket's path has 104 to 108 bytes; Chromium makes
 # `<TMPDIR>/org.chromium.Chromium.XXXXXX/SingletonSocket`.
 _LONGEST_FOLDER = 54
-_LOOK_AGAIN_S = 0.02
+_LOOK_AGAIN_S = 0.05
 
 
 def new_tag() -> str:
-    """Return a fresh tag: pid and start time of this process in hexadecimal, and randomness."""
+    """Return a fresh tag: pid, start time and pid namespace of this process, and randomness."""
     pid = os.getpid()
-    return f"{pid:x}-{_start_time(pid) or 0:x}-{secrets.token_hex(3)}"
+    return f"{pid:x}-{_start_time(pid) or 0:x}-{_namespace():x}-{secrets.token_hex(3)}"
 
 
 def owner_is_alive(tag: str) -> bool:
-    """Whether the host process that made `tag` still runs; a reused pid is not taken for it."""
+    """Whether the host process that made `tag` may still run; a reused pid is not taken for it."""
     match = _TAG.fullmatch(tag)
-    if not match:
-        return True  # not a tag of ours: not ours to end
+    if not match or int(match["namespace"], 16) != _namespace():
+        return True  # not a tag of ours, or of a container, whose pids mean nothing here
     started = _start_time(int(match["pid"], 16))
     # The start time is computed from a clock that may be adjusted by a second.
     return started is not None and abs(started - int(match["start"], 16)) <= 2
 
 
 def _start_time(pid: int) -> int | None:
+    """Return when a running process began, in seconds since the epoch."""
     import psutil
 
     try:
-        return int(psutil.Process(pid).create_time())
+        process = psutil.Process(pid)
+        return int(process.create_time()) if is_running(process) else None
     except psutil.Error:
         return None
 
 
+def _namespace() -> int:
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return 0
+
+
 def _tagged() -> Iterator[tuple[str, str | None, psutil.Process]]:
-    """Yield tag, profile and process of everything that was started by any host of ours."""
+    """Yield tag, profile and process of everything that any host of this user started."""
     import psutil
 
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
+            if hasattr(os, "getuid") and process.uids().real != os.getuid():
+                continue
             environment = process.environ()
             if (tag := environment.get(TAG_VARIABLE)) and process.pid != os.getpid():
                 yield tag, environment.get(PROFILE_VARIABLE), process
@@ -222,7 +233,7 @@ def _remove_display(number: int) -> None:
 
 def _folders(state_dir: Path) -> Iterable[tuple[str, Path]]:
     for place, prefix in ((state_dir / "launches", ""), (_short_root(), "accelerate-")):
-        for folder in place.glob(f"{prefix}*-*-*") if place.is_dir() else ():
+        for folder in place.glob(f"{prefix}*-*-*-*") if place.is_dir() else ():
             tag = folder.name.removeprefix(prefix)
             with contextlib.suppress(OSError):
                 mine = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()

@@ -55,5 +55,5 @@ class TestSeleniumWebKitGTK(_Here):
     keeps_profile = False
 
 
-class TestAutoFirefox(_Here):
-    plugin, browser_name, agent = "auto", "firefox", "Firefox/"
+class TestAutoHeadlessShell(_Here):
+    plugin, browser_name, agent = "auto", "chromium-headless-shell", "HeadlessChrome/"

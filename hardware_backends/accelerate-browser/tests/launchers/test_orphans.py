@@ -19,6 +19,8 @@ from accelerate_browser.launchers.process import ProcessLauncher, ProcessSetting
 from accelerate_browser.slots import SlotPool
 from accelerate_browser.testing.launcher import leftovers, serve_page
 
+_NOBODY = (1 << 22) + 7  # above the highest pid of Linux
+
 # A host that leases a slot, starts a browser in it, and then waits for its end.
 _HOST = """
 import asyncio, sys
@@ -112,22 +114,32 @@ async def test_a_host_that_is_interrupted_ends_its_browser(
 
 def test_a_tag_tells_its_owner() -> None:
     tag = processes.new_tag()
+    pid, start, namespace, rest = tag.split("-")
     assert processes.owner_is_alive(tag)
-    pid, start, rest = tag.split("-")
-    assert not processes.owner_is_alive(f"{pid}-{int(start, 16) - 60:x}-{rest}")  # a reused pid
-    assert not processes.owner_is_alive(f"{(1 << 22) + 7:x}-{start}-{rest}")
+    earlier = f"{int(start, 16) - 60:x}"
+    assert not processes.owner_is_alive(f"{pid}-{earlier}-{namespace}-{rest}")  # a reused pid
+    assert not processes.owner_is_alive(f"{_NOBODY:x}-{start}-{namespace}-{rest}")
+    assert processes.owner_is_alive(f"{_NOBODY:x}-{start}-1-{rest}")  # in another container
     assert processes.owner_is_alive("somebody else's variable")
 
 
+def test_a_host_that_nobody_waited_for_is_dead() -> None:
+    with subprocess.Popen(["true"]) as host:
+        while processes.pid_is_running(host.pid):
+            pass
+        assert psutil.Process(host.pid).status() == psutil.STATUS_ZOMBIE
+        started = int(psutil.Process(host.pid).create_time())
+        _, _, namespace, rest = processes.new_tag().split("-")
+        assert not processes.owner_is_alive(f"{host.pid:x}-{started:x}-{namespace}-{rest}")
+
+
 def test_folders_of_others_are_not_touched(tmp_path: Path) -> None:
-    dead = f"{(1 << 22) + 7:x}-1-abcdef"
-    mine, foreign = processes.new_tag(), "not-a-tag"
+    mine, foreign = processes.new_tag(), "this-is-not-a-tag"
+    dead = "-".join([f"{_NOBODY:x}", *mine.split("-")[1:]])
     for name in (dead, mine, foreign):
         (tmp_path / "launches" / name / "tmp").mkdir(parents=True)
     processes.reap_orphans(tmp_path)
-    assert sorted(entry.name for entry in (tmp_path / "launches").iterdir()) == sorted(
-        [mine, foreign]
-    )
+    assert {entry.name for entry in (tmp_path / "launches").iterdir()} == {mine, foreign}
 
 
 def test_a_session_that_belongs_to_somebody_else_is_left_alone() -> None:
