@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -107,13 +108,28 @@ def facts(summary: RunSummary) -> dict[str, str]:
     """Return what identifies the run: label to text, unknown ones left out."""
     run = summary.run
     seconds = duration_s(summary)
-    host = ", ".join(f"{key} {value}" for key, value in run.host.items())
     known = {
         "file": run.name,
         "id": run.id,
         "started": run.started_at.isoformat(sep=" ", timespec="seconds"),
         "took": f"{short(seconds)} s" if seconds is not None else None,
-        "host": host,
+        "host": _host(run.host),
         "commit": run.project_commit and run.project_commit[:12],
     }
     return {label: one_line(text) for label, text in known.items() if text}
+
+
+_HOST_WORDS: Mapping[str, Callable[[Any], str]] = {
+    "processor": str,
+    "cores": lambda cores: f"{cores} cores",
+    "memory_bytes": lambda size: f"{size / 2**30:.1f} GiB" if isinstance(size, int) else str(size),
+    "system": str,
+    "release": str,
+    "python": lambda version: f"Python {version}",
+}
+
+
+def _host(host: Mapping[str, Any]) -> str:
+    words = [say(host[key]) for key, say in _HOST_WORDS.items() if host.get(key) is not None]
+    others = [f"{key} {value}" for key, value in host.items() if key not in _HOST_WORDS]
+    return ", ".join((*words, *others))
