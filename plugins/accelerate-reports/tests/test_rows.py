@@ -125,12 +125,13 @@ def test_what_all_cells_share_is_said_once() -> None:
 def test_problems_are_merged_and_failures_come_first() -> None:
     shown = rows(
         samples.summary(
-            samples.missing("webgpu:edge"), samples.missing("webgpu:edge"), samples.failed()
+            samples.missing("webgpu:edge"), samples.missing("webnn:edge"), samples.failed()
         )
     )
     failure, missing = notes.problems(shown)
     assert (failure.status, failure.is_failure) == ("failed", True)
     assert (missing.cell_count, missing.is_failure) == (2, False)
+    assert missing.where == "webgpu:edge, webnn:edge"
     assert missing.remedy == "accel browsers install edge"
 
 

@@ -25,7 +25,7 @@ FALLBACK_NOTE = "a -> b: a was asked for and not to be had; the configured fallb
 class Problem:
     """Tell why one or more cells did not end well, and what to do."""
 
-    where: str  #: target
+    where: str  #: targets, with commas
     status: str
     is_failure: bool
     explanation: str
@@ -55,7 +55,7 @@ def warnings(rows: Sequence[Row], *, is_interrupted: bool) -> tuple[str, ...]:
 
 def problems(rows: Sequence[Row]) -> tuple[Problem, ...]:
     """Return every row that is not ok, failures first, equal ones merged."""
-    merged: dict[tuple[str, str, bool, str, str | None], int] = {}
+    merged: dict[tuple[str, bool, str, str | None], dict[str, int]] = {}
     for row in rows:
         if row.status == CellStatus.OK and not row.error_message:
             continue
@@ -63,18 +63,18 @@ def problems(rows: Sequence[Row]) -> tuple[Problem, ...]:
         # What ran and went wrong fails in any case; what did not run fails only if required.
         never_ran = row.status in (CellStatus.MISSING, CellStatus.SKIPPED)
         status = f"{row.status}, required" if never_ran and row.is_failure else row.status.value
-        key = (row.where, status, row.is_failure, text, row.remedy)
-        merged[key] = merged.get(key, 0) + 1
+        targets = merged.setdefault((status, row.is_failure, text, row.remedy), {})
+        targets[row.where] = targets.get(row.where, 0) + 1
     found = [
         Problem(
-            where=where,
+            where=", ".join(targets),
             status=status,
             is_failure=is_failure,
             explanation=text,
             remedy=remedy,
-            cell_count=number,
+            cell_count=sum(targets.values()),
         )
-        for (where, status, is_failure, text, remedy), number in merged.items()
+        for (status, is_failure, text, remedy), targets in merged.items()
     ]
     return tuple(sorted(found, key=lambda problem: not problem.is_failure))
 
