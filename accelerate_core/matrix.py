@@ -121,7 +121,7 @@ def _missing(target: Target, offer: Availability) -> BackendUnavailable:
     return BackendUnavailable(
         offer.reason or "not found here",
         where=str(target),
-        hint=offer.remedy,
+        hint=f"To get it: {offer.remedy}" if offer.remedy else None,
     )
 
 
@@ -131,5 +131,5 @@ def _nothing(target: Target, offers: Sequence[Availability]) -> BackendUnavailab
         "nothing here can run this",
         where=str(target),
         accepted=tuple(str(one.target) for one in offers if one.is_available),
-        hint=remedies[0] if remedies else None,
+        hint=f"To get one: {remedies[0]}" if remedies else None,
     )

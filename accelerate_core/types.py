@@ -185,7 +185,7 @@ class Availability:
     is_available: bool
     version: str | None = None
     reason: str | None = None  #: why not
-    remedy: str | None = None  #: the exact command that gets it
+    remedy: str | None = None  #: the exact command that gets it; None where there is no way
 
 
 @attrs.frozen(kw_only=True)

@@ -106,7 +106,7 @@ def measurement(
 def missing(target: str, *, is_required: bool = False) -> Measurement:
     """Return what stands for a target that is not here."""
     error = BackendUnavailable(
-        f"no browser for {target}",
+        "no such browser here",
         where="accelerate-browser",
         hint=f"accel browsers install {target.partition(':')[2]}",
     )

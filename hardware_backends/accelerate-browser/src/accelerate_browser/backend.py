@@ -87,7 +87,7 @@ class BrowserBackend(Backend):
             is_available=obstacle is None,
             version=found.version if isinstance(found, BrowserFound) else None,
             reason=obstacle.reason if obstacle else None,
-            remedy=(obstacle.remedy or _ANOTHER) if obstacle else None,
+            remedy=obstacle.remedy if obstacle else None,
         )
 
     def _choose(self, target: Target) -> BrowserFound:

@@ -50,9 +50,9 @@ _COMMANDS: dict[str, dict[str, str]] = {
     },
 }
 _PAGES = {
-    "chrome": "Get it from google.com/chrome",
-    "edge": "Get it from microsoft.com/edge",
-    "firefox": "Get it from mozilla.org/firefox (not the snap)",
+    "chrome": "download it from google.com/chrome",
+    "edge": "download it from microsoft.com/edge",
+    "firefox": "download it from mozilla.org/firefox (not the snap)",
 }
 _APT_TIMEOUT_S = 1800
 
