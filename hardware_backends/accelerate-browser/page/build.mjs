@@ -21,7 +21,11 @@ const ENGINES = [
 const ORT_FILES = {
   wasm: ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"],
   jspi: ["ort.jspi.min.mjs", "ort-wasm-simd-threaded.jspi.mjs", "ort-wasm-simd-threaded.jspi.wasm"],
-  webgpu: ["ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm"],
+  webgpu: [
+    "ort.webgpu.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+  ],
 };
 
 const PATCHED = {
@@ -42,7 +46,8 @@ const common = {
 };
 
 async function copyOrt(folder, bundles) {
-  for (const file of bundles.flatMap((bundle) => ORT_FILES[bundle])) await cp(join(ORT, file), join(folder, file));
+  for (const file of bundles.flatMap((bundle) => ORT_FILES[bundle]))
+    await cp(join(ORT, file), join(folder, file));
   for (const file of bundles.flatMap((bundle) => PATCHED[bundle] ?? [])) {
     await writeFile(join(folder, file), withoutEval(await readFile(join(ORT, file), "utf8"), file));
   }

@@ -25,9 +25,16 @@ export interface OpenedDevice {
  * Open the first of `order` that runs where it says; where none does, the first that runs at all.
  * PageFailure when WebNN computes nowhere.
  */
-export async function openDevice(order: readonly DeviceType[], powerPreference: string | undefined): Promise<OpenedDevice> {
+export async function openDevice(
+  order: readonly DeviceType[],
+  powerPreference: string | undefined,
+): Promise<OpenedDevice> {
   const ml = (navigator as { ml?: ML }).ml;
-  if (ml === undefined) throw new PageFailure("unavailable", "This browser has no WebNN (navigator.ml is absent).");
+  if (ml === undefined)
+    throw new PageFailure(
+      "unavailable",
+      "This browser has no WebNN (navigator.ml is absent).",
+    );
   const findings: Record<string, string> = {};
   const bits = new Map<DeviceType, string>();
   const contexts = new Map<DeviceType, MLContext>();
@@ -35,7 +42,10 @@ export async function openDevice(order: readonly DeviceType[], powerPreference: 
   for (const deviceType of DEVICE_TYPES) {
     if (!order.includes(deviceType) && deviceType !== "cpu") continue;
     try {
-      const context = await ml.createContext({ deviceType, ...(powerPreference === undefined ? {} : { powerPreference }) });
+      const context = await ml.createContext({
+        deviceType,
+        ...(powerPreference === undefined ? {} : { powerPreference }),
+      });
       contexts.set(deviceType, context);
       bits.set(deviceType, await fingerprint(context));
     } catch (error) {
@@ -46,35 +56,71 @@ export async function openDevice(order: readonly DeviceType[], powerPreference: 
   for (const [asked, own] of bits) {
     const where = DEVICE_TYPES.find((type) => bits.get(type) === own) ?? asked;
     ran.set(asked, where);
-    findings[asked] = where === asked ? "runs" : `computes the same bits as ${where}`;
+    findings[asked] =
+      where === asked ? "runs" : `computes the same bits as ${where}`;
   }
   const running = order.filter((type) => ran.has(type));
   const chosen = running.find((type) => ran.get(type) === type) ?? running[0];
   const context = chosen === undefined ? undefined : contexts.get(chosen);
   for (const [type, other] of contexts) if (type !== chosen) other.destroy();
   if (chosen === undefined || context === undefined) {
-    const reasons = order.map((type) => `${type}: ${findings[type] ?? "?"}`).join("; ");
-    throw new PageFailure("unavailable", `WebNN has an API here but no device that computes: ${reasons}`);
+    const reasons = order
+      .map((type) => `${type}: ${findings[type] ?? "?"}`)
+      .join("; ");
+    throw new PageFailure(
+      "unavailable",
+      `WebNN has an API here but no device that computes: ${reasons}`,
+    );
   }
   return { context, asked: chosen, ran: ran.get(chosen) ?? chosen, findings };
 }
 
 /** Compute softmax(tanh(a x b)) on a context, check it, and return its bits. */
 async function fingerprint(context: MLContext): Promise<string> {
-  const a = Float32Array.from({ length: ROWS * DEPTH }, (_, i) => Math.sin(i * 12.9898) * 0.1);
-  const b = Float32Array.from({ length: DEPTH * ROWS }, (_, i) => Math.cos(i * 78.233) * 0.1);
+  const a = Float32Array.from(
+    { length: ROWS * DEPTH },
+    (_, i) => Math.sin(i * 12.9898) * 0.1,
+  );
+  const b = Float32Array.from(
+    { length: DEPTH * ROWS },
+    (_, i) => Math.cos(i * 78.233) * 0.1,
+  );
   const builder = new MLGraphBuilder(context);
-  const left = builder.input("a", { dataType: "float32", shape: [ROWS, DEPTH] });
-  const right = builder.input("b", { dataType: "float32", shape: [DEPTH, ROWS] });
-  const graph = await builder.build({ y: builder.softmax(builder.tanh(builder.matmul(left, right)), 1) });
+  const left = builder.input("a", {
+    dataType: "float32",
+    shape: [ROWS, DEPTH],
+  });
+  const right = builder.input("b", {
+    dataType: "float32",
+    shape: [DEPTH, ROWS],
+  });
+  const graph = await builder.build({
+    y: builder.softmax(builder.tanh(builder.matmul(left, right)), 1),
+  });
   const tensors: Record<string, MLTensor> = {};
   try {
-    tensors["a"] = await context.createTensor({ dataType: "float32", shape: [ROWS, DEPTH], writable: true });
-    tensors["b"] = await context.createTensor({ dataType: "float32", shape: [DEPTH, ROWS], writable: true });
-    tensors["y"] = await context.createTensor({ dataType: "float32", shape: [ROWS, ROWS], readable: true });
+    tensors["a"] = await context.createTensor({
+      dataType: "float32",
+      shape: [ROWS, DEPTH],
+      writable: true,
+    });
+    tensors["b"] = await context.createTensor({
+      dataType: "float32",
+      shape: [DEPTH, ROWS],
+      writable: true,
+    });
+    tensors["y"] = await context.createTensor({
+      dataType: "float32",
+      shape: [ROWS, ROWS],
+      readable: true,
+    });
     context.writeTensor(tensors["a"], a);
     context.writeTensor(tensors["b"], b);
-    context.dispatch(graph, { a: tensors["a"], b: tensors["b"] }, { y: tensors["y"] });
+    context.dispatch(
+      graph,
+      { a: tensors["a"], b: tensors["b"] },
+      { y: tensors["y"] },
+    );
     const result = await context.readTensor(tensors["y"]);
     check(new Float32Array(result), expected(a, b));
     return new Uint32Array(result).join();
@@ -91,12 +137,14 @@ export function expected(a: Float32Array, b: Float32Array): Float64Array {
     let sum = 0;
     for (let column = 0; column < ROWS; column += 1) {
       let dot = 0;
-      for (let k = 0; k < DEPTH; k += 1) dot += (a[row * DEPTH + k] ?? 0) * (b[k * ROWS + column] ?? 0);
+      for (let k = 0; k < DEPTH; k += 1)
+        dot += (a[row * DEPTH + k] ?? 0) * (b[k * ROWS + column] ?? 0);
       const value = Math.exp(Math.tanh(dot));
       result[row * ROWS + column] = value;
       sum += value;
     }
-    for (let column = 0; column < ROWS; column += 1) result[row * ROWS + column] = (result[row * ROWS + column] ?? 0) / sum;
+    for (let column = 0; column < ROWS; column += 1)
+      result[row * ROWS + column] = (result[row * ROWS + column] ?? 0) / sum;
   }
   return result;
 }
@@ -109,5 +157,8 @@ function check(values: Float32Array, wanted: Float64Array): void {
     norm += (wanted[i] ?? 0) ** 2;
   });
   const relative = Math.sqrt(error / norm);
-  if (!(relative < TOLERANCE)) throw new Error(`it computes wrongly: relative error ${relative.toPrecision(3)}`);
+  if (!(relative < TOLERANCE))
+    throw new Error(
+      `it computes wrongly: relative error ${relative.toPrecision(3)}`,
+    );
 }

@@ -8,11 +8,14 @@ import {
   OrtEngine,
   PageFailure,
   proveProvider,
+  type CreatedSession,
   type OrtModule,
-  type Placed,
   type SessionOptions,
 } from "/runtime/ort-engine.js";
-import type { Engine, EngineContext } from "../../accelerate-browser/page/src/compute/engine";
+import type {
+  Engine,
+  EngineContext,
+} from "../../accelerate-browser/page/src/compute/engine";
 import { DEVICE_TYPES, openDevice, type DeviceType } from "./device";
 
 export { API as api } from "../../accelerate-browser/page/src/compute/engine";
@@ -22,52 +25,96 @@ const DEFAULT_ORDER: readonly DeviceType[] = ["npu", "gpu", "cpu"];
 const STRICT = { session: { disable_cpu_ep_fallback: "1" } };
 
 export async function create(context: EngineContext): Promise<Engine> {
-  if (!hasJspi()) throw new PageFailure("unavailable", "This browser cannot suspend WASM (JSPI), which WebNN needs here.");
-  const { device_types: types, power_preference: preference, allow_partial: allowPartial } = context.options;
-  const order = Array.isArray(types) ? DEVICE_TYPES.filter((type) => types.includes(type)) : DEFAULT_ORDER;
-  const wanted = Array.isArray(types) ? [...order].sort((a, b) => types.indexOf(a) - types.indexOf(b)) : DEFAULT_ORDER;
-  const opened = await openDevice(wanted, typeof preference === "string" ? preference : undefined);
+  if (!hasJspi())
+    throw new PageFailure(
+      "unavailable",
+      "This browser cannot suspend WASM (JSPI), which WebNN needs here.",
+    );
+  const {
+    device_types: types,
+    power_preference: preference,
+    allow_partial: allowPartial,
+  } = context.options;
+  const order = Array.isArray(types)
+    ? DEVICE_TYPES.filter((type) => types.includes(type))
+    : DEFAULT_ORDER;
+  const wanted = Array.isArray(types)
+    ? [...order].sort((a, b) => types.indexOf(a) - types.indexOf(b))
+    : DEFAULT_ORDER;
+  const opened = await openDevice(
+    wanted,
+    typeof preference === "string" ? preference : undefined,
+  );
   const ort = await importOrt(context.runtimeUrl, "jspi", 1);
   return OrtEngine.create(ort, context, {
-    options: () => ({ executionProviders: [{ name: "webnn", context: opened.context, deviceType: opened.asked }] }),
+    options: () => ({
+      executionProviders: [
+        { name: "webnn", context: opened.context, deviceType: opened.asked },
+      ],
+    }),
     needsStaticShapes: true,
-    createSession: (model, options) => createWhole(ort, model, options, allowPartial === true),
+    createSession: (model, options) =>
+      createWhole(ort, model, options, allowPartial === true),
     dispose: () => {
       opened.context.destroy();
     },
     info: {
       device_type: opened.ran,
       is_software: opened.ran === "cpu" && opened.asked !== "cpu",
-      details: { bundle: "jspi", device_type_asked: opened.asked, device_types: opened.findings },
+      details: {
+        bundle: "jspi",
+        device_type_asked: opened.asked,
+        device_types: opened.findings,
+      },
     },
   });
 }
 
 /** Create a session whose nodes all run on WebNN; PageFailure names the operators that do not. */
-async function createWhole(ort: OrtModule, model: Uint8Array, options: SessionOptions, allowPartial: boolean): Promise<Placed> {
+async function createWhole(
+  ort: OrtModule,
+  model: Uint8Array,
+  options: SessionOptions,
+  allowPartial: boolean,
+): Promise<CreatedSession> {
   try {
-    return await createAndMend(ort, model, { ...options, extra: STRICT });
+    const session = await mending(ort, options, () =>
+      ort.InferenceSession.create(model, { ...options, extra: STRICT }),
+    );
+    return { session, details: { cpu_operators: {} } };
   } catch (strict) {
     // Whether it fails for another reason, the same call without the switch shows.
-    const placed = await createAndMend(ort, model, options);
-    const onWebNn = placed.placement.providers["WebNNExecutionProvider"] ?? 0;
-    if (allowPartial && onWebNn > 0) return placed;
-    await placed.session.release();
-    const operators = operatorList(placed.placement.cpuOperators);
+    const { session, placement } = await mending(ort, options, () =>
+      createPlaced(ort, model, options),
+    );
+    const onWebNn = placement.providers["WebNNExecutionProvider"] ?? 0;
+    if (allowPartial && onWebNn > 0)
+      return { session, details: { cpu_operators: placement.cpuOperators } };
+    await session.release();
+    const operators = operatorList(placement.cpuOperators);
     if (operators === "") throw strict;
-    const what = onWebNn > 0 ? "only part of this model" : "no node of this model";
-    throw new PageFailure("unsupported", `WebNN takes ${what} here; on the CPU would run: ${operators}`, { cause: strict });
+    const what =
+      onWebNn > 0 ? "only part of this model" : "no node of this model";
+    throw new PageFailure(
+      "unsupported",
+      `WebNN takes ${what} here; on the CPU would run: ${operators}`,
+      { cause: strict },
+    );
   }
 }
 
 // onnxruntime-web 1.30 forgets to reset what it set for a session that then failed, and the next
 // run of any session fails. Creating one that succeeds resets it.
-async function createAndMend(ort: OrtModule, model: Uint8Array, options: SessionOptions): Promise<Placed> {
+async function mending<T>(
+  ort: OrtModule,
+  options: SessionOptions,
+  create: () => Promise<T>,
+): Promise<T> {
   try {
-    return await createPlaced(ort, model, options);
+    return await create();
   } catch (error) {
-    const { executionProviders } = options;
-    await proveProvider(ort, executionProviders === undefined ? {} : { executionProviders });
+    const { executionProviders = [] } = options;
+    await proveProvider(ort, { executionProviders });
     throw error;
   }
 }

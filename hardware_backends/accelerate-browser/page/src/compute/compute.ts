@@ -39,7 +39,10 @@ class Compute {
     const gpu = await this.#gpu?.open();
     const module = (await import(url)) as EngineModule;
     if (module.api !== API) {
-      throw new PageFailure("unavailable", `${url} speaks version ${module.api} of the engine interface, this page ${API}`);
+      throw new PageFailure(
+        "unavailable",
+        `${url} speaks version ${module.api} of the engine interface, this page ${API}`,
+      );
     }
     const assets = new Assets(openStorage(), this.#progress);
     return module.create({
@@ -75,7 +78,9 @@ class Compute {
   }
 
   cancel(id: number): void {
-    this.#running.get(id)?.abort(new PageFailure("cancelled", `request ${id} was cancelled`, { name: "AbortError" }));
+    this.#running
+      .get(id)
+      ?.abort(new PageFailure("cancelled", `request ${id} was cancelled`, { name: "AbortError" }));
   }
 
   async dispose(): Promise<void> {
@@ -117,12 +122,22 @@ class Compute {
     tensors: (NamedTensor | NamedRef)[],
     signal: AbortSignal,
   ): Promise<[Answer, (NamedTensor | NamedRef)[]]> {
-    const inputs = new Map(tensors.map((tensor) => [tensor.name, "ref" in tensor ? tensor.ref : tensor] as const));
-    const { outputs, kept, inPageMs } = await engine.run(message.model, inputs, new Set(message.keep), signal);
+    const inputs = new Map(
+      tensors.map((tensor) => [tensor.name, "ref" in tensor ? tensor.ref : tensor] as const),
+    );
+    const { outputs, kept, inPageMs } = await engine.run(
+      message.model,
+      inputs,
+      new Set(message.keep),
+      signal,
+    );
     const named: (NamedTensor | NamedRef)[] = [];
     for (const [name, tensor] of outputs) {
       if (tensorBytes(tensor.dtype, tensor.shape) !== tensor.data.length) {
-        throw new PageFailure("unsupported", `output ${name} of type ${tensor.dtype} cannot cross the bridge`);
+        throw new PageFailure(
+          "unsupported",
+          `output ${name} of type ${tensor.dtype} cannot cross the bridge`,
+        );
       }
       named.push({ name, ...tensor });
     }
@@ -144,11 +159,13 @@ class Compute {
       },
       restored: async (device) => {
         const engine = await this.#engine;
-        if (engine.deviceLost === undefined) {
-          post({ kind: "broken", reason: "this engine cannot move to another device" });
+        try {
+          if (engine.deviceLost === undefined) throw new Error("this engine cannot move to another device");
+          await engine.deviceLost(device);
+        } catch (error) {
+          post({ kind: "broken", reason: describe(error) });
           return;
         }
-        await engine.deviceLost(device);
         post({ kind: "notice", event: "device_restored", message: "", data: {} });
       },
       failed: (error) => {

@@ -21,6 +21,8 @@ export class GpuOwner {
   readonly #poll: ReadbackPoll | null;
   readonly #guards = new Set<(failure: PageFailure) => void>();
   #device: GPUDevice | null = null;
+  /** Settles when there is a device and the engine lives on it. */
+  #restored: Promise<void> = Promise.resolve();
   #isClosed = false;
 
   constructor(options: Readonly<Record<string, unknown>>, listener: DeviceListener) {
@@ -38,16 +40,23 @@ export class GpuOwner {
   async open(): Promise<Gpu> {
     const gpu = await openGpu(this.#options, (device) => this.#poll?.watch(device));
     this.#device = gpu.device;
-    void gpu.device.lost.then(async ({ message }) => {
-      const failure = new PageFailure("device_lost", `The GPU device was lost: ${message || "no reason given"}`);
+    void gpu.device.lost.then(({ message }) => {
+      const failure = new PageFailure(
+        "device_lost",
+        `The GPU device was lost: ${message || "no reason given"}`,
+      );
       for (const reject of this.#guards) reject(failure);
-      if (!this.#isClosed) await this.#restore(failure);
+      if (!this.#isClosed) this.#restored = this.#restore(failure);
     });
     return gpu;
   }
 
-  /** Do work, but wait no longer than its device lives; a loss explains the error it causes. */
+  /**
+   * Do work when there is a device, but wait no longer than that device lives; a loss explains
+   * the error it causes.
+   */
   async guard<T>(work: () => Promise<T>): Promise<T> {
+    await this.#restored;
     let onLost: (failure: PageFailure) => void = () => undefined;
     const lost = new Promise<never>((_, reject) => {
       onLost = reject;
@@ -84,6 +93,8 @@ export class GpuOwner {
         await new Promise((resolve) => setTimeout(resolve, REOPEN_PAUSE_MS));
       }
     }
-    this.#listener.failed(new PageFailure("unavailable", `${failure.message}; no other could be had: ${describe(last)}`));
+    this.#listener.failed(
+      new PageFailure("unavailable", `${failure.message}; no other could be had: ${describe(last)}`),
+    );
   }
 }

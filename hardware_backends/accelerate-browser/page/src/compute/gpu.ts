@@ -20,13 +20,17 @@ export async function openGpu(
 ): Promise<Gpu> {
   // Types promise it; browsers without WebGPU do not.
   const gpu = (navigator as { gpu?: GPU }).gpu;
-  if (gpu === undefined) throw new PageFailure("unavailable", "This browser has no WebGPU (navigator.gpu is absent).");
+  if (gpu === undefined)
+    throw new PageFailure("unavailable", "This browser has no WebGPU (navigator.gpu is absent).");
   const request: GPURequestAdapterOptions = {};
   const preference = options["power_preference"];
   if (preference === "high-performance" || preference === "low-power") request.powerPreference = preference;
   const adapter = await gpu.requestAdapter(request);
   if (adapter === null) {
-    throw new PageFailure("unavailable", "This browser has WebGPU but found no adapter: no GPU, a blocked driver, or a flag that is missing.");
+    throw new PageFailure(
+      "unavailable",
+      "This browser has WebGPU but found no adapter: no GPU, a blocked driver, or a flag that is missing.",
+    );
   }
   const facts = describeAdapter(adapter);
   let device: GPUDevice;
@@ -43,7 +47,9 @@ export async function openGpu(
     await prove(device);
   } catch (error) {
     device.destroy();
-    throw new PageFailure("unavailable", `The GPU device does not compute: ${describe(error)}`, { cause: error });
+    throw new PageFailure("unavailable", `The GPU device does not compute: ${describe(error)}`, {
+      cause: error,
+    });
   }
   return { device, adapter: facts };
 }
@@ -75,7 +81,10 @@ async function prove(device: GPUDevice): Promise<void> {
   const input = Float32Array.from({ length: PROBE_VALUES }, (_, i) => i % 17);
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
   const buffer = device.createBuffer({ size: input.byteLength, usage });
-  const readback = device.createBuffer({ size: input.byteLength, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+  const readback = device.createBuffer({
+    size: input.byteLength,
+    usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ,
+  });
   try {
     device.queue.writeBuffer(buffer, 0, input);
     const module = device.createShaderModule({ code: probe });
@@ -85,7 +94,10 @@ async function prove(device: GPUDevice): Promise<void> {
     pass.setPipeline(pipeline);
     pass.setBindGroup(
       0,
-      device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [{ binding: 0, resource: { buffer } }] }),
+      device.createBindGroup({
+        layout: pipeline.getBindGroupLayout(0),
+        entries: [{ binding: 0, resource: { buffer } }],
+      }),
     );
     pass.dispatchWorkgroups(Math.ceil(PROBE_VALUES / 64));
     pass.end();

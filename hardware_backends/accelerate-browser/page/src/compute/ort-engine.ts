@@ -9,15 +9,20 @@ import type { Engine, EngineContext, KeptTensor, RunResult } from "./engine";
 import { Mutex } from "./mutex";
 import { loadFailure, runFailure } from "./ort-errors";
 import { proveProvider, type OrtModule } from "./ort-load";
-import type { Placed } from "./ort-placement";
 import { checkInputs, declared, overridesOf, toHost, toOrt, zeros } from "./ort-tensors";
 
 export { hasJspi, importOrt, proveProvider, type OrtModule } from "./ort-load";
-export { createPlaced, operatorList, type Placed } from "./ort-placement";
+export { createPlaced, operatorList } from "./ort-placement";
 export { chooseThreads, type ThreadChoice } from "./threads";
 export { describe, PageFailure } from "../wire/errors";
 
 export type SessionOptions = InferenceSession.SessionOptions;
+
+export interface CreatedSession {
+  session: InferenceSession;
+  /** Goes into Loaded.details. */
+  details: Record<string, unknown>;
+}
 
 /** What differs between the engines over onnxruntime-web. */
 export interface Provider {
@@ -26,7 +31,9 @@ export interface Provider {
   /** Shapes have to be known when a session is created. */
   needsStaticShapes: boolean;
   /** Create a session where more is to be done than to call onnxruntime-web. */
-  createSession?(model: Uint8Array, options: SessionOptions): Promise<Placed>;
+  createSession?(model: Uint8Array, options: SessionOptions): Promise<CreatedSession>;
+  /** Watch a model's first run, and throw when it was not what the provider promises. */
+  watchFirstRun?: <T>(run: () => Promise<T>) => Promise<T>;
   deviceLost?(device: GPUDevice): void;
   dispose?(): void;
   info: Omit<Ready, "type" | "engine_version">;
@@ -35,6 +42,8 @@ export interface Provider {
 interface Model {
   request: Load;
   session: InferenceSession;
+  /** It has run on what its provider promises. */
+  isProven: boolean;
   report: Omit<Loaded, "type" | "id">;
 }
 
@@ -141,11 +150,16 @@ export class OrtEngine implements Engine {
 
   async #load(request: Load): Promise<Model> {
     const startedAt = performance.now();
-    const [graph, ...external] = await Promise.all(request.assets.map((header) => this.#context.asset(header)));
+    const [graph, ...external] = await Promise.all(
+      request.assets.map((header) => this.#context.asset(header)),
+    );
     const fetchedAt = performance.now();
     if (graph === undefined) throw new PageFailure("model", `model ${request.model} has no graph`);
     const options = this.#options(request);
-    options.externalData = external.map(({ bytes }, i) => ({ path: request.assets[i + 1]?.name ?? "", data: bytes }));
+    options.externalData = external.map(({ bytes }, i) => ({
+      path: request.assets[i + 1]?.name ?? "",
+      data: bytes,
+    }));
     return this.#mutex.run(async () => {
       const turnAt = performance.now();
       try {
@@ -153,9 +167,16 @@ export class OrtEngine implements Engine {
         const compile_ms = performance.now() - turnAt;
         this.#context.progress();
         const isCached = graph.isCached && external.every((asset) => asset.isCached);
-        const report = { model: request.model, fetch_ms: fetchedAt - startedAt, compile_ms, is_cached: isCached, details };
-        const model: Model = { request, session, report };
-        if (request.precompile === true) model.report = { ...report, first_run_ms: await this.#firstRun(model) };
+        const report = {
+          model: request.model,
+          fetch_ms: fetchedAt - startedAt,
+          compile_ms,
+          is_cached: isCached,
+          details,
+        };
+        const model: Model = { request, session, report, isProven: false };
+        if (request.precompile === true)
+          model.report = { ...report, first_run_ms: await this.#firstRun(model) };
         return model;
       } catch (error) {
         throw loadFailure(error, request.model);
@@ -171,18 +192,18 @@ export class OrtEngine implements Engine {
     for (const { name, shape } of inputs) {
       const free = shape.find((extent) => typeof extent === "string" && overrides[extent] === undefined);
       if (free !== undefined) {
-        throw new PageFailure("unsupported", `input ${name} has a free dimension ${free}: this engine needs a value for it at load`);
+        throw new PageFailure(
+          "unsupported",
+          `input ${name} has a free dimension ${free}: this engine needs a value for it at load`,
+        );
       }
     }
     return { ...options, freeDimensionOverrides: overrides };
   }
 
-  async #create(bytes: Uint8Array, options: SessionOptions): Promise<{ session: InferenceSession; details: Record<string, unknown> }> {
-    if (this.#provider.createSession === undefined) {
-      return { session: await this.#ort.InferenceSession.create(bytes, options), details: {} };
-    }
-    const { session, placement } = await this.#provider.createSession(bytes, options);
-    return { session, details: { nodes: placement.providers, cpu_operators: placement.cpuOperators } };
+  async #create(bytes: Uint8Array, options: SessionOptions): Promise<CreatedSession> {
+    if (this.#provider.createSession !== undefined) return this.#provider.createSession(bytes, options);
+    return { session: await this.#ort.InferenceSession.create(bytes, options), details: {} };
   }
 
   async #firstRun(model: Model): Promise<number> {
@@ -195,15 +216,25 @@ export class OrtEngine implements Engine {
     }
   }
 
-  async #run(model: Model, inputs: Map<string, HostTensor | string>, keep: ReadonlySet<string>): Promise<RunResult> {
+  async #run(
+    model: Model,
+    inputs: Map<string, HostTensor | string>,
+    keep: ReadonlySet<string>,
+  ): Promise<RunResult> {
     const startedAt = performance.now();
     const feeds = this.#feeds(model, inputs);
     for (const name of keep) {
       if (!model.session.outputNames.includes(name)) {
-        throw new PageFailure("model", `the model has no output ${name}; its outputs are ${model.session.outputNames.join(", ")}`);
+        throw new PageFailure(
+          "model",
+          `the model has no output ${name}; its outputs are ${model.session.outputNames.join(", ")}`,
+        );
       }
     }
-    const results = Object.entries(await model.session.run(feeds));
+    const run = () => model.session.run(feeds);
+    const watch = model.isProven ? undefined : this.#provider.watchFirstRun;
+    const results = Object.entries(await (watch === undefined ? run() : watch(run)));
+    model.isProven = true;
     const outputs = new Map<string, HostTensor>();
     const kept = new Map<string, KeptTensor>();
     for (const [name, tensor] of results) {
@@ -221,7 +252,8 @@ export class OrtEngine implements Engine {
     }
     checkInputs(known, declared(model.request.inputs));
     const feeds: Record<string, Tensor> = {};
-    for (const [name, input] of inputs) feeds[name] = typeof input === "string" ? this.#ref(input) : toOrt(this.#ort, input);
+    for (const [name, input] of inputs)
+      feeds[name] = typeof input === "string" ? this.#ref(input) : toOrt(this.#ort, input);
     return feeds;
   }
 

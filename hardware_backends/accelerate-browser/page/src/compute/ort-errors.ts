@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, hasKind, PageFailure, type ErrorKind } from "../wire/errors";
 
-const UNSUPPORTED = /NOT_IMPLEMENTED|ERROR_CODE: 9\b|is not a registered function|could not find an implementation|not supported/i;
+const UNSUPPORTED =
+  /NOT_IMPLEMENTED|ERROR_CODE: 9\b|is not a registered function|could not find an implementation|not supported/i;
 // ONNX Runtime's status code for what the caller got wrong.
 const INVALID_ARGUMENT = /ERROR_CODE: 2\b/;
 const OUT_OF_MEMORY = /out of memory|bad_alloc|allocat/i;
@@ -9,13 +10,21 @@ const OUT_OF_MEMORY = /out of memory|bad_alloc|allocat/i;
 /** Give onnxruntime-web's error from creating a session its kind; its own words stay. */
 export function loadFailure(error: unknown, model: string): unknown {
   if (isOurs(error)) return error;
-  return failure(error, `model ${model} cannot be loaded`, UNSUPPORTED.test(describe(error)) ? "unsupported" : "model");
+  return failure(
+    error,
+    `model ${model} cannot be loaded`,
+    UNSUPPORTED.test(describe(error)) ? "unsupported" : "model",
+  );
 }
 
 /** Give onnxruntime-web's error from running a session its kind; its own words stay. */
 export function runFailure(error: unknown, model: string): unknown {
   if (isOurs(error)) return error;
-  return failure(error, `model ${model} failed`, INVALID_ARGUMENT.test(describe(error)) ? "model" : "internal");
+  return failure(
+    error,
+    `model ${model} failed`,
+    INVALID_ARGUMENT.test(describe(error)) ? "model" : "internal",
+  );
 }
 
 // A trap is passed on as it is: the runtime replaces the thread for it.
@@ -26,5 +35,8 @@ function isOurs(error: unknown): boolean {
 function failure(error: unknown, what: string, kind: ErrorKind): PageFailure {
   const message = describe(error);
   const name = error instanceof Error ? error.name : "Error";
-  return new PageFailure(OUT_OF_MEMORY.test(message) ? "out_of_memory" : kind, `${what}: ${message}`, { name, cause: error });
+  return new PageFailure(OUT_OF_MEMORY.test(message) ? "out_of_memory" : kind, `${what}: ${message}`, {
+    name,
+    cause: error,
+  });
 }

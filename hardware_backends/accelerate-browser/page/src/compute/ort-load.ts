@@ -24,7 +24,10 @@ export function hasJspi(): boolean {
 }
 
 /** Multiply two matrices on a provider and compare; PageFailure when it cannot or errs. */
-export async function proveProvider(ort: OrtModule, options: Ort.InferenceSession.SessionOptions): Promise<void> {
+export async function proveProvider(
+  ort: OrtModule,
+  options: Ort.InferenceSession.SessionOptions,
+): Promise<void> {
   let session: Ort.InferenceSession | null = null;
   try {
     session = await ort.InferenceSession.create(probe, options);
@@ -34,7 +37,9 @@ export async function proveProvider(ort: OrtModule, options: Ort.InferenceSessio
     const values = Array.from((await y?.getData(true)) as Float32Array);
     if (values.join() !== "19,22,43,50") throw new Error(`a 2x2 matrix product came out as ${values.join()}`);
   } catch (error) {
-    throw new PageFailure("unavailable", `onnxruntime-web does not compute here: ${describe(error)}`, { cause: error });
+    throw new PageFailure("unavailable", `onnxruntime-web does not compute here: ${describe(error)}`, {
+      cause: error,
+    });
   } finally {
     await session?.release();
   }

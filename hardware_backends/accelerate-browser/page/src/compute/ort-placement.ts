@@ -9,7 +9,8 @@ import { withOrtLog } from "./ort-log";
 const CPU = "CPUExecutionProvider";
 const PLACED = /(?:Node\(s\)|All nodes) placed on \[(\w+)\]\. Number of nodes: (\d+)/;
 const NODE = /VerifyEachNodeIsAssignedToAnEp\]\s+(\S+) \((.*)\)\s*$/;
-const SUPPORT = /GetSupportedNodes\] Operator type: \[(.+?)\] index: \[\d+\] name: \[.*?\] supported: \[([01])\]/;
+const SUPPORT =
+  /GetSupportedNodes\] Operator type: \[(.+?)\] index: \[\d+\] name: \[.*?\] supported: \[([01])\]/;
 
 export interface Placement {
   /** Nodes by execution provider, after fusion. */

@@ -38,7 +38,8 @@ export function declared(items: Load["inputs"]): Declared[] {
 export function toOrt(ort: OrtModule, tensor: HostTensor): Tensor {
   const View = VIEWS[tensor.dtype];
   const element = ELEMENT_BYTES[tensor.dtype];
-  if (View === undefined || element === undefined) throw new PageFailure("unsupported", `tensors of ${tensor.dtype}`);
+  if (View === undefined || element === undefined)
+    throw new PageFailure("unsupported", `tensors of ${tensor.dtype}`);
   const { buffer, byteOffset, length } = tensor.data;
   const view = new View(buffer, byteOffset, length / element);
   return new ort.Tensor(tensor.dtype as "float32", view as Float32Array, tensor.shape);
@@ -53,7 +54,10 @@ export async function toHost(tensor: Tensor, release: boolean): Promise<HostTens
 }
 
 /** Refuse inputs that are not what the model declares, by a PageFailure of kind "model". */
-export function checkInputs(inputs: ReadonlyMap<string, { dtype: string; shape: readonly number[] }>, wanted: readonly Declared[]): void {
+export function checkInputs(
+  inputs: ReadonlyMap<string, { dtype: string; shape: readonly number[] }>,
+  wanted: readonly Declared[],
+): void {
   const names = wanted.map(({ name }) => name).join(", ");
   for (const name of inputs.keys()) {
     if (!wanted.some((input) => input.name === name)) {
@@ -62,19 +66,27 @@ export function checkInputs(inputs: ReadonlyMap<string, { dtype: string; shape: 
   }
   for (const { name, dtype, shape } of wanted) {
     const input = inputs.get(name);
-    if (input === undefined) throw new PageFailure("model", `input ${name} is missing; the inputs are ${names}`);
-    if (input.dtype !== dtype) throw new PageFailure("model", `input ${name} is ${input.dtype}, the model takes ${dtype}`);
+    if (input === undefined)
+      throw new PageFailure("model", `input ${name} is missing; the inputs are ${names}`);
+    if (input.dtype !== dtype)
+      throw new PageFailure("model", `input ${name} is ${input.dtype}, the model takes ${dtype}`);
     const fits =
       input.shape.length === shape.length &&
       shape.every((extent, axis) => typeof extent === "string" || extent === input.shape[axis]);
     if (!fits) {
-      throw new PageFailure("model", `input ${name} has shape [${input.shape.join(", ")}], the model takes [${shape.join(", ")}]`);
+      throw new PageFailure(
+        "model",
+        `input ${name} has shape [${input.shape.join(", ")}], the model takes [${shape.join(", ")}]`,
+      );
     }
   }
 }
 
 /** Return inputs of zeros in the given dimensions; a free one without a value is 1. */
-export function zeros(inputs: readonly Declared[], dimensions: Readonly<Record<string, number>>): Map<string, HostTensor> {
+export function zeros(
+  inputs: readonly Declared[],
+  dimensions: Readonly<Record<string, number>>,
+): Map<string, HostTensor> {
   const tensors = new Map<string, HostTensor>();
   for (const { name, dtype, shape } of inputs) {
     const extents = shape.map((extent) => (typeof extent === "string" ? (dimensions[extent] ?? 1) : extent));
@@ -86,7 +98,10 @@ export function zeros(inputs: readonly Declared[], dimensions: Readonly<Record<s
 }
 
 /** Return the given dimensions that the inputs have by name. */
-export function overridesOf(inputs: readonly Declared[], dimensions: Readonly<Record<string, number>>): Record<string, number> {
+export function overridesOf(
+  inputs: readonly Declared[],
+  dimensions: Readonly<Record<string, number>>,
+): Record<string, number> {
   const overrides: Record<string, number> = {};
   for (const extent of inputs.flatMap(({ shape }) => shape)) {
     const value = typeof extent === "string" ? dimensions[extent] : undefined;

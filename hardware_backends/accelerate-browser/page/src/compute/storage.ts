@@ -4,8 +4,8 @@
 export interface Storage {
   /** Return a file's bytes, or null when it is not kept or has another size. */
   read(name: string, sizeBytes: number): Promise<Uint8Array<ArrayBuffer> | null>;
-  /** Keep a file; false when there is no room or no right to. */
-  write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean>;
+  /** Keep a file made of parts; false when there is no room or no right to. */
+  write(name: string, parts: Uint8Array<ArrayBuffer>[]): Promise<boolean>;
   delete(name: string): Promise<void>;
 }
 
@@ -45,16 +45,17 @@ class OpfsStorage implements Storage {
     }
   }
 
-  // A file cut short by a crash has another size or hash, and is fetched again.
-  async write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  // A file cut short by a crash has another size or checksum, and is fetched again.
+  async write(name: string, parts: Uint8Array<ArrayBuffer>[]): Promise<boolean> {
     try {
       const file = await this.folder.getFileHandle(name, { create: true });
       const handle = await file.createSyncAccessHandle();
       try {
         handle.truncate(0);
-        const isWhole = handle.write(bytes, { at: 0 }) === bytes.length;
+        let size = 0;
+        for (const part of parts) size += handle.write(part, { at: size });
         handle.flush();
-        if (isWhole) return true;
+        if (size === parts.reduce((sum, part) => sum + part.length, 0)) return true;
       } finally {
         handle.close();
       }
@@ -95,9 +96,9 @@ class CacheStorageFolder implements Storage {
     }
   }
 
-  async write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  async write(name: string, parts: Uint8Array<ArrayBuffer>[]): Promise<boolean> {
     try {
-      await this.cache.put(`/${FOLDER}/${name}`, new Response(bytes));
+      await this.cache.put(`/${FOLDER}/${name}`, new Response(new Blob(parts)));
       return true;
     } catch {
       await this.delete(name);

@@ -10,7 +10,8 @@ function multiply(firstRow: number, lastRow: number): void {
   for (let row = firstRow; row < lastRow; row += 1) {
     for (let column = 0; column < COLUMNS; column += 1) {
       let sum = 0;
-      for (let k = 0; k < DEPTH; k += 1) sum += (left[row * DEPTH + k] ?? 0) * (right[k * COLUMNS + column] ?? 0);
+      for (let k = 0; k < DEPTH; k += 1)
+        sum += (left[row * DEPTH + k] ?? 0) * (right[k * COLUMNS + column] ?? 0);
       product[row * COLUMNS + column] = sum;
     }
   }

@@ -23,11 +23,15 @@ export interface ThreadChoice {
 export async function chooseThreads(option: unknown): Promise<ThreadChoice> {
   // WebKitGTK can be isolated and have no shared memory all the same.
   if (typeof SharedArrayBuffer === "undefined") return { threads: 1, source: "single" };
-  if (typeof option === "number" && Number.isInteger(option) && option > 0) return { threads: option, source: "option" };
+  if (typeof option === "number" && Number.isInteger(option) && option > 0)
+    return { threads: option, source: "option" };
   const most = Math.min(MAX_THREADS, navigator.hardwareConcurrency);
   if (most < 2) return { threads: 1, source: "single" };
   const counts = [1, 2, 4, 8].filter((count) => count <= most);
-  const workers = Array.from({ length: counts.at(-1) ?? 1 }, () => new Worker(WORKER_URL, { type: "module" }));
+  const workers = Array.from(
+    { length: counts.at(-1) ?? 1 },
+    () => new Worker(WORKER_URL, { type: "module" }),
+  );
   try {
     await Promise.all(workers.map(answer));
     const rounds: Record<string, number> = {};
@@ -54,7 +58,12 @@ async function measure(workers: readonly Worker[]): Promise<number> {
   const control = new Int32Array(new SharedArrayBuffer(12));
   const startedAt = performance.timeOrigin + performance.now();
   workers.forEach((worker, index) => {
-    worker.postMessage({ control, index, threads: workers.length, endsAt: startedAt + SLICE_MS } satisfies Task);
+    worker.postMessage({
+      control,
+      index,
+      threads: workers.length,
+      endsAt: startedAt + SLICE_MS,
+    } satisfies Task);
   });
   await Promise.all(workers.map(answer));
   const seconds = (performance.timeOrigin + performance.now() - startedAt) / 1000;

@@ -96,7 +96,11 @@ export class ComputeThread {
       this.#restart(event.message || "the compute thread's script did not load");
     };
     this.#generation += 1;
-    worker.postMessage({ kind: "start", welcome: this.#welcome, generation: this.#generation } satisfies ToCompute);
+    worker.postMessage({
+      kind: "start",
+      welcome: this.#welcome,
+      generation: this.#generation,
+    } satisfies ToCompute);
     return worker;
   }
 
@@ -208,7 +212,8 @@ export class ComputeThread {
 
   #isTooOften(): boolean {
     const now = performance.now();
-    while (this.#restarts.length > 0 && now - (this.#restarts[0] ?? now) > RESTART_WINDOW_MS) this.#restarts.shift();
+    while (this.#restarts.length > 0 && now - (this.#restarts[0] ?? now) > RESTART_WINDOW_MS)
+      this.#restarts.shift();
     return this.#restarts.push(now) > MAX_RESTARTS;
   }
 

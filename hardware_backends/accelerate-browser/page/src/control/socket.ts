@@ -16,7 +16,8 @@ export async function handshake(): Promise<string> {
     body: JSON.stringify({ token }),
     credentials: "same-origin",
   });
-  if (!response.ok) throw new Error(`The host refused this page: ${response.status} ${await response.text()}`);
+  if (!response.ok)
+    throw new Error(`The host refused this page: ${response.status} ${await response.text()}`);
   const answer = (await response.json()) as { connection: string };
   return answer.connection;
 }

@@ -11,6 +11,11 @@ export async function create(context: EngineContext): Promise<Engine> {
   return OrtEngine.create(ort, context, {
     options: () => ({ executionProviders: ["wasm"] }),
     needsStaticShapes: false,
-    info: { device_type: "cpu", is_software: false, threads: choice.threads, details: { bundle: "wasm", threads: choice } },
+    info: {
+      device_type: "cpu",
+      is_software: false,
+      threads: choice.threads,
+      details: { bundle: "wasm", threads: choice },
+    },
   });
 }

@@ -1,6 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // What crosses between the page's main thread and its compute thread.
-import type { Done, Echo, Fetch, Load, Loaded, PageError, Ready, Release, Run, Unload, Welcome } from "../generated/messages";
+import type {
+  Done,
+  Echo,
+  Fetch,
+  Load,
+  Loaded,
+  PageError,
+  Ready,
+  Release,
+  Run,
+  Unload,
+  Welcome,
+} from "../generated/messages";
 import type { NamedRef, NamedTensor } from "./tensor";
 
 export type Request = Load | Run | Fetch | Release | Unload | Echo;

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { PageError } from "../generated/messages";
 
-const KINDS = ["model", "unsupported", "device_lost", "out_of_memory", "cancelled", "unavailable", "internal"] as const;
+const KINDS = [
+  "model",
+  "unsupported",
+  "device_lost",
+  "out_of_memory",
+  "cancelled",
+  "unavailable",
+  "internal",
+] as const;
 export type ErrorKind = (typeof KINDS)[number];
 
 /** An error that knows what the host can do about it. */

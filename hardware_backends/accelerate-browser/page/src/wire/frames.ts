@@ -72,7 +72,13 @@ export function encodeMessage(json: string, inline: readonly Uint8Array[] = []):
 }
 
 /** Write a chunk frame into `into`, which is as long as the frame is. */
-export function encodeChunk(into: Uint8Array, stream: number, offset: number, data: Uint8Array, isLast: boolean): void {
+export function encodeChunk(
+  into: Uint8Array,
+  stream: number,
+  offset: number,
+  data: Uint8Array,
+  isLast: boolean,
+): void {
   writeHeader(into, KIND_CHUNK, isLast ? FLAG_LAST : 0, stream, offset);
   into.set(data, HEADER_BYTES);
 }
@@ -83,7 +89,8 @@ export function decodeFrame(buffer: ArrayBuffer): MessageFrame | ChunkFrame {
   if (size > MAX_FRAME_BYTES) throw new FrameError(`a frame of ${size} bytes`, TOO_BIG);
   if (size < HEADER_BYTES) throw new FrameError(`a frame of ${size} bytes is shorter than its header`);
   const view = new DataView(buffer);
-  if (view.getUint8(0) !== MAGIC || view.getUint8(1) !== VERSION) throw new FrameError("not a frame of this version");
+  if (view.getUint8(0) !== MAGIC || view.getUint8(1) !== VERSION)
+    throw new FrameError("not a frame of this version");
   const kind = view.getUint8(2);
   const flags = view.getUint8(3);
   const first = view.getUint32(4, true);
@@ -103,7 +110,12 @@ function writeHeader(frame: Uint8Array, kind: number, flags: number, first: numb
   view.setBigUint64(8, BigInt(second), true);
 }
 
-function decodeMessage(buffer: ArrayBuffer, flags: number, jsonBytes: number, inlineBytes: number): MessageFrame {
+function decodeMessage(
+  buffer: ArrayBuffer,
+  flags: number,
+  jsonBytes: number,
+  inlineBytes: number,
+): MessageFrame {
   if (flags !== 0) throw new FrameError(`unknown flags ${flags} on a message`);
   if (jsonBytes > MAX_JSON_BYTES) throw new FrameError(`a message of ${jsonBytes} bytes`, TOO_BIG);
   const start = HEADER_BYTES + aligned(jsonBytes);
@@ -137,8 +149,10 @@ export class Assembler {
     if (!Number.isInteger(stream) || stream <= this.#last || stream > 0xffffffff) {
       throw new FrameError(`stream ${stream} announced after stream ${this.#last}`);
     }
-    if (!(sizeBytes > 0 && sizeBytes <= MAX_TENSOR_BYTES)) throw new FrameError(`a stream of ${sizeBytes} bytes`, TOO_BIG);
-    if (this.#open.size >= MAX_STREAMS) throw new FrameError(`more than ${MAX_STREAMS} open streams`, POLICY_VIOLATION);
+    if (!(sizeBytes > 0 && sizeBytes <= MAX_TENSOR_BYTES))
+      throw new FrameError(`a stream of ${sizeBytes} bytes`, TOO_BIG);
+    if (this.#open.size >= MAX_STREAMS)
+      throw new FrameError(`more than ${MAX_STREAMS} open streams`, POLICY_VIOLATION);
     this.#last = stream;
     this.#open.set(stream, { bytes: new Uint8Array(sizeBytes), received: 0 });
   }
@@ -147,7 +161,8 @@ export class Assembler {
   accept(chunk: ChunkFrame): Uint8Array<ArrayBuffer> | null {
     const open = this.#open.get(chunk.stream);
     if (open === undefined) throw new FrameError(`a chunk of stream ${chunk.stream}, which is not open`);
-    if (chunk.offset !== open.received) throw new FrameError(`a chunk at ${chunk.offset} where ${open.received} was due`);
+    if (chunk.offset !== open.received)
+      throw new FrameError(`a chunk at ${chunk.offset} where ${open.received} was due`);
     const end = chunk.offset + chunk.data.length;
     if (end > open.bytes.length || chunk.isLast !== (end === open.bytes.length)) {
       throw new FrameError(`stream ${chunk.stream} does not end where it was announced to`);

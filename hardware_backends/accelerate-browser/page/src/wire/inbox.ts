@@ -86,11 +86,17 @@ export function parse(json: string): FromHost {
   } catch {
     throw new FrameError("a message that is not JSON");
   }
-  if (typeof value !== "object" || value === null || !("type" in value)) throw new FrameError("a message without a type");
+  if (typeof value !== "object" || value === null || !("type" in value))
+    throw new FrameError("a message without a type");
   const type = String(value.type);
   if (!FROM_HOST.has(type)) throw new FrameError(`unknown message ${type.slice(0, 40)}`);
   checkFields(type, value);
-  const nested = "tensors" in value ? ["TensorHeader", value.tensors] : "assets" in value ? ["AssetHeader", value.assets] : [];
+  const nested =
+    "tensors" in value
+      ? ["TensorHeader", value.tensors]
+      : "assets" in value
+        ? ["AssetHeader", value.assets]
+        : [];
   const [kind, items] = nested;
   if (typeof kind === "string") {
     if (!Array.isArray(items)) throw new FrameError(`${type}: expected a list of ${kind}`);
@@ -101,7 +107,8 @@ export function parse(json: string): FromHost {
 
 function checkFields(kind: string, value: unknown): void {
   const fields = FIELDS[kind];
-  if (fields === undefined || typeof value !== "object" || value === null) throw new FrameError(`malformed ${kind}`);
+  if (fields === undefined || typeof value !== "object" || value === null)
+    throw new FrameError(`malformed ${kind}`);
   const [required, optional] = fields;
   for (const name of required) {
     if (!Object.hasOwn(value, name)) throw new FrameError(`${kind} lacks ${name}`);
@@ -121,7 +128,10 @@ function checkHeader(header: TensorHeader, inlineBytes: number): void {
     throw new FrameError(`tensor ${name}: size, shape and dtype disagree`);
   }
   if (size > MAX_TENSOR_BYTES) throw new FrameError(`tensor ${name} of ${size} bytes`);
-  if (typeof offset === "number" && !(offset >= 0 && offset % ALIGNMENT === 0 && offset + size <= inlineBytes)) {
+  if (
+    typeof offset === "number" &&
+    !(offset >= 0 && offset % ALIGNMENT === 0 && offset + size <= inlineBytes)
+  ) {
     throw new FrameError(`tensor ${name} lies outside its message`);
   }
 }

@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { CHUNK_BYTES, HEADER_BYTES, INLINE_BYTES, MAX_STREAMS, type FromPage, type TensorHeader } from "../generated/messages";
+import {
+  CHUNK_BYTES,
+  HEADER_BYTES,
+  INLINE_BYTES,
+  MAX_STREAMS,
+  type FromPage,
+  type TensorHeader,
+} from "../generated/messages";
 import { aligned, encodeChunk, encodeMessage, FrameError, POLICY_VIOLATION } from "./frames";
 import type { NamedRef, NamedTensor } from "./tensor";
 import { tensorBytes } from "./tensor";
@@ -40,7 +47,10 @@ export class Outbox {
 
   /** Send a message with its tensors. Refs are announced, tensors follow inline or in chunks. */
   send(message: FromPage, tensors: readonly (NamedTensor | NamedRef)[] = []): void {
-    const total = tensors.reduce((sum, tensor) => sum + ("data" in tensor ? aligned(tensor.data.length) : 0), 0);
+    const total = tensors.reduce(
+      (sum, tensor) => sum + ("data" in tensor ? aligned(tensor.data.length) : 0),
+      0,
+    );
     if (total <= INLINE_BYTES) {
       if (this.#channel.isOpen) this.#channel.send(this.#pack(message, tensors, false).frame);
       return;
@@ -68,7 +78,8 @@ export class Outbox {
       offset = start + aligned(tensor.data.length);
       return { ...header, offset: start };
     });
-    if (streams.length > MAX_STREAMS) throw new FrameError(`${streams.length} tensors in one message`, POLICY_VIOLATION);
+    if (streams.length > MAX_STREAMS)
+      throw new FrameError(`${streams.length} tensors in one message`, POLICY_VIOLATION);
     const json = JSON.stringify(headers.length > 0 ? { ...message, tensors: headers } : message);
     return { frame: encodeMessage(json, inline), streams };
   }
@@ -76,7 +87,11 @@ export class Outbox {
   async #pump(): Promise<void> {
     this.#isPumping = true;
     try {
-      for (let next = this.#bulk.shift(); next !== undefined && this.#channel.isOpen; next = this.#bulk.shift()) {
+      for (
+        let next = this.#bulk.shift();
+        next !== undefined && this.#channel.isOpen;
+        next = this.#bulk.shift()
+      ) {
         const { frame, streams } = next();
         this.#channel.send(frame);
         for (const stream of streams) await this.#stream(stream);

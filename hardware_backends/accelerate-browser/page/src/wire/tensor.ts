@@ -38,7 +38,8 @@ export const ELEMENT_BYTES: Readonly<Record<string, number>> = {
 /** Return the size of a tensor in bytes, or null for an unknown dtype or an impossible shape. */
 export function tensorBytes(dtype: string, shape: readonly number[]): number | null {
   const element = ELEMENT_BYTES[dtype];
-  if (element === undefined || !shape.every((extent) => Number.isSafeInteger(extent) && extent >= 0)) return null;
+  if (element === undefined || !shape.every((extent) => Number.isSafeInteger(extent) && extent >= 0))
+    return null;
   return shape.reduce((product, extent) => product * extent, element);
 }
 
