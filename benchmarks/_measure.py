@@ -117,7 +117,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def _bootstrap(a: Sequence[float], b: Sequence[float], statistic: Statistic, seed: int) -> Estimate:
-    if len(a) != len(b) or not a:
+    if len(a) != len(b) or len(a) == 0:
         raise ValueError(f"{len(a)} and {len(b)} samples are no pairs")
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
     picks = np.random.default_rng(seed).integers(0, len(x), (_RESAMPLES, len(x)))
