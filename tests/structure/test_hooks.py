@@ -14,6 +14,7 @@ from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
 from accelerate_core import hookimpl
 from accelerate_core.assembly import assemble
 from accelerate_core.config import parse
+from accelerate_core.errors import ConnectorError
 from accelerate_core.events import EVENT_TYPES, Event
 from accelerate_core.hookspecs import CORE_FAMILIES
 from accelerate_core.host import Host
@@ -102,6 +103,30 @@ def test_connectors_are_told_of_what_they_asked_for_and_closed(host: Host) -> No
     assert picky.told == ["run_failed", "regression"]
     assert set(curious.told) == set(EVENT_TYPES)
     assert picky.is_closed and curious.is_closed
+
+
+class Unreachable(Pager):
+    """A connector whose other side does not answer."""
+
+    name = "unreachable"
+
+    @hookimpl
+    def connector_create(self) -> Pager:
+        return Unreachable()
+
+    def deliver(self, event: Event) -> None:
+        raise ConnectorError("nobody answers", where="unreachable", retryable=True)
+
+
+def test_a_message_that_cannot_be_delivered_hurts_nobody(host: Host) -> None:
+    host.add("connectors", "unreachable", Unreachable)
+    with assemble(parse({"connectors": [{"use": "unreachable"}]}), host) as assembly:
+        for event in every_event():
+            assembly.bus.send(event)
+        assembly.bus.flush()
+        (failure,) = assembly.bus.failures()
+    assert failure.observer == "unreachable" and failure.count == len(EVENT_TYPES)
+    assert failure.last.kind == "ConnectorError" and failure.last.retryable
 
 
 class WithTables:
