@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,13 @@ def _fault(
     return None, None
 
 
+@functools.lru_cache
+def _name(dtype: Any) -> str:
+    """Return a dtype's name, which numpy builds anew at each call."""
+    name: str = dtype.name
+    return name
+
+
 def _tensor_fault(
     tensor: TensorSpec, value: Any, sizes: dict[str, tuple[int, str]]
 ) -> tuple[str | None, str | None]:
@@ -82,7 +90,7 @@ def _tensor_fault(
             f'Convert it: array.astype("{tensor.dtype}").'
         )
     else:
-        dtype, shape = value.dtype.name, value.shape
+        dtype, shape = _name(value.dtype), value.shape
     if dtype != tensor.dtype:
         return f"input {tensor.name!r} has dtype {dtype}, not {tensor.dtype}", (
             f'Convert it: array.astype("{tensor.dtype}").'

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import typing
@@ -119,11 +120,22 @@ def _bytes(tensor: Sendable) -> int:
 def _raw(tensor: Sendable) -> Raw | OnPage:
     if isinstance(tensor, (Raw, OnPage)):
         return tensor
-    size_of(tensor.dtype.name, tensor.shape)
-    little = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
+    name, little = _on_wire(tensor.dtype)
+    size_of(name, tensor.shape)
     # A view as bytes first: float16 and bool have no buffer format that casts.
-    data = little.reshape(-1).view(np.uint8).data
-    return Raw(tensor.dtype.name, tuple(tensor.shape), data)
+    data = np.ascontiguousarray(tensor, little).reshape(-1).view(np.uint8).data
+    return Raw(name, tensor.shape, data)
+
+
+@functools.lru_cache
+def _on_wire(dtype: np.dtype[Any]) -> tuple[str, np.dtype[Any]]:
+    """Return a dtype's name and its little-endian twin; numpy makes both anew at each call."""
+    return dtype.name, dtype.newbyteorder("<")
+
+
+@functools.lru_cache
+def _item_bytes(dtype: str) -> int:
+    return np.dtype(dtype).itemsize
 
 
 def size_of(dtype: str, shape: Sequence[int]) -> int:
@@ -132,7 +144,7 @@ def size_of(dtype: str, shape: Sequence[int]) -> int:
         raise FrameError(f"dtype {dtype!r} cannot cross")
     if any(size < 0 for size in shape):
         raise FrameError(f"shape {tuple(shape)} has a negative size")
-    size = math.prod(shape) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * _item_bytes(dtype)
     if size > MAX_TENSOR_BYTES:
         raise FrameError(f"a tensor of {size} bytes exceeds {MAX_TENSOR_BYTES}")
     return size
