@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Builds the page runtime and the engines into the distributions that carry them.
 import { build } from "esbuild";
-import { access, cp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { withoutEval } from "./ort-patch.mjs";
@@ -46,16 +46,30 @@ const common = {
 };
 
 async function copyOrt(folder, bundles) {
-  for (const file of bundles.flatMap((bundle) => ORT_FILES[bundle]))
+  for (const file of bundles.flatMap((bundle) => ORT_FILES[bundle])) {
     await cp(join(ORT, file), join(folder, file));
+  }
   for (const file of bundles.flatMap((bundle) => PATCHED[bundle] ?? [])) {
     await writeFile(join(folder, file), withoutEval(await readFile(join(ORT, file), "utf8"), file));
   }
-  await cp(join(PAGE, "licenses"), folder, { recursive: true });
+  await cp(join(PAGE, "licenses/onnxruntime"), folder, { recursive: true });
 }
 
-async function buildRuntime() {
-  await rm(BROWSER, { recursive: true, force: true });
+/** Fill a folder beside its place, then put it there as a whole. */
+async function replace(place, fill) {
+  const folder = await mkdtemp(`${place}-`);
+  try {
+    await fill(folder);
+    // mkdtemp's folders are private; packages are for everybody.
+    await chmod(folder, 0o755);
+    await rm(place, { recursive: true, force: true });
+    await rename(folder, place);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+await replace(BROWSER, async (folder) => {
   await build({
     ...common,
     entryPoints: {
@@ -63,27 +77,20 @@ async function buildRuntime() {
       compute: join(PAGE, "src/compute/compute.ts"),
       "threads-worker": join(PAGE, "src/compute/threads-worker.ts"),
       "ort-engine": join(PAGE, "src/compute/ort-engine.ts"),
+      "ort-wasm/engine": join(PAGE, "src/engines/ort-wasm.ts"),
     },
-    outdir: BROWSER,
+    outdir: folder,
   });
-  await build({
-    ...common,
-    entryPoints: [join(PAGE, "src/engines/ort-wasm.ts")],
-    outfile: join(BROWSER, "ort-wasm/engine.js"),
+  for (const file of ["index.html", "page.css"]) await cp(join(PAGE, "src", file), join(folder, file));
+  await copyOrt(folder, ["wasm", "jspi"]);
+  await cp(join(PAGE, "licenses/hash-wasm"), folder, { recursive: true });
+});
+
+for (const { distribution, package: name, bundles } of ENGINES) {
+  const place = join(BACKENDS, distribution, "src", name, "static");
+  await replace(place, async (folder) => {
+    const source = join(BACKENDS, distribution, "page/engine.ts");
+    await build({ ...common, entryPoints: [source], outfile: join(folder, "engine.js") });
+    if (bundles.length > 0) await copyOrt(folder, bundles);
   });
-  await cp(join(PAGE, "src/index.html"), join(BROWSER, "index.html"));
-  await cp(join(PAGE, "src/page.css"), join(BROWSER, "page.css"));
-  await copyOrt(BROWSER, ["wasm", "jspi"]);
 }
-
-async function buildEngine({ distribution, package: name, bundles }) {
-  const source = join(BACKENDS, distribution, "page/engine.ts");
-  const target = join(BACKENDS, distribution, "src", name, "static");
-  await access(source);
-  await rm(target, { recursive: true, force: true });
-  await build({ ...common, entryPoints: [source], outfile: join(target, "engine.js") });
-  if (bundles.length > 0) await copyOrt(target, bundles);
-}
-
-await buildRuntime();
-for (const engine of ENGINES) await buildEngine(engine);

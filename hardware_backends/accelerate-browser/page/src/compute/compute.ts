@@ -26,7 +26,8 @@ class Compute {
     this.#engine = this.#create();
     this.#engine.then(
       (engine) => {
-        post({ kind: "ready", message: { type: "Ready", ...engine.info } });
+        const details = { ...engine.info.details, readback_poll: this.#gpu?.isPolled ?? false };
+        post({ kind: "ready", message: { type: "Ready", ...engine.info, details } });
       },
       (error: unknown) => {
         post({ kind: "fatal", error: toPageError(error, "unavailable") });
