@@ -20,7 +20,7 @@ from accelerate_browser.browsers import BrowserFound
 from accelerate_browser.hookspecs import LAUNCHERS
 from accelerate_browser.hookspecs.launcher import Gone, Launched, Launcher, LaunchRequest
 from accelerate_browser.hub import create
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from accelerate_core.errors import BackendUnavailable
 from accelerate_core.host import Host
@@ -65,7 +65,7 @@ class PlainPage:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._control: asyncio.Future[web.WebSocketResponse] = loop.create_future()
         self._echo: asyncio.Future[web.WebSocketResponse] = loop.create_future()
-        self._echoed: asyncio.Queue[bytes] = asyncio.Queue()
+        self._ended = asyncio.Event()
 
     def serve(self, path: Path) -> str:
         """Serve a file; return its path on this origin."""
@@ -84,8 +84,9 @@ class PlainPage:
 
     async def echo(self, payload: bytes) -> bytes:
         """Send bytes as one message and return what came back."""
-        await self._echo.result().send_bytes(payload)
-        return await self._echoed.get()
+        socket = self._echo.result()
+        await socket.send_bytes(payload)
+        return await socket.receive_bytes()
 
     # --- serving ------------------------------------------------------------------------------
 
@@ -109,6 +110,7 @@ class PlainPage:
             (address,) = runner.addresses
             yield f"http://127.0.0.1:{address[1]}/"
         finally:
+            self._ended.set()
             await runner.cleanup()
 
     async def connected(self) -> None:
@@ -137,9 +139,8 @@ class PlainPage:
     async def _serve_echo(self, request: web.Request) -> web.StreamResponse:
         socket = await _socket(request)
         self._echo.set_result(socket)
-        async for message in socket:
-            if message.type is WSMsgType.BINARY:
-                self._echoed.put_nowait(message.data)
+        # `echo` reads for itself: a task between would make the bare thing slower.
+        await self._ended.wait()
         return socket
 
 

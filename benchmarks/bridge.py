@@ -82,12 +82,16 @@ async def _requests(
     work = Work(spec=tiny_matmul(host.context.assets), targets=(target,))
     inputs = matmul_input()
     payload = b"\0" * _frame_bytes(inputs)
+    transfers_ms: list[float] = []
 
     async def pooled() -> float:
         begin = time.perf_counter()
         answer = await runner.submit(work, inputs)
         total_ms = (time.perf_counter() - begin) * 1e3
-        return total_ms - (answer.result.phases.in_page_ms or 0.0)
+        phases = answer.result.phases
+        assert phases.in_page_ms is not None and phases.transfer_ms is not None
+        transfers_ms.append(phases.transfer_ms)
+        return total_ms - phases.in_page_ms
 
     async def bare() -> float:
         begin = time.perf_counter()
@@ -107,6 +111,7 @@ async def _requests(
         pairs=len(samples["a"]),
         payload_bytes=len(payload),
         pool_ms=percentiles(samples["a"]),
+        pool_without_fleet_ms=percentiles(transfers_ms),
         echo_ms=percentiles(samples["b"]),
     )
     for percent, at_most in ((50, 3.0), (99, 10.0)):
