@@ -72,7 +72,7 @@ class WatchedFleet:
     def take(self, worker_id: str, job: JobView) -> None:
         """Place a job on a worker, and load its model there."""
         state = self._fleet.workers[worker_id]
-        state.jobs[job.id] = JobState(job)
+        state.jobs[job.id] = JobState(job, job.targets)
         self._fleet.touch(state)
         self._fleet.loaded(state, job.model)
 
