@@ -10,7 +10,8 @@ __version__ = "0.1.0"
 __all__ = ["Accelerator", "AsyncAccelerator", "__version__", "hookimpl"]
 
 if TYPE_CHECKING:
-    from .api import Accelerator, AsyncAccelerator
+    from .api import AsyncAccelerator
+    from .blocking import Accelerator
     from .markers import hookimpl
 
 
@@ -20,8 +21,12 @@ def __getattr__(name: str) -> Any:
         from .markers import hookimpl
 
         return hookimpl
-    if name in ("Accelerator", "AsyncAccelerator"):
-        from . import api
+    if name == "AsyncAccelerator":
+        from .api import AsyncAccelerator
 
-        return getattr(api, name)
+        return AsyncAccelerator
+    if name == "Accelerator":
+        from .blocking import Accelerator
+
+        return Accelerator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

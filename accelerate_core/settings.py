@@ -26,6 +26,7 @@ Seconds = NewType("Seconds", float)
 
 _ARRAYS: tuple[Any, ...] = (tuple, list, Sequence)
 _TABLES: tuple[Any, ...] = (dict, Mapping)
+_UNKNOWN_KEY = "unknown key"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -249,6 +250,8 @@ def structure(data: Mapping[str, Any], kind: type[T], *, where: str) -> T:
         problems = list(_explain(error, ""))
         if not problems:
             raise
+        # A misspelt key comes before the missing one it was meant to be.
+        problems.sort(key=lambda problem: problem[0] != _UNKNOWN_KEY)
         message, key, accepted, hint = problems[0]
         if len(problems) > 1:
             others = "; ".join(
@@ -275,7 +278,7 @@ def _explain(error: BaseException, key: str) -> typing.Iterator[_Explained]:
         )
         for extra in sorted(error.extra_fields):
             yield (
-                "unknown key",
+                _UNKNOWN_KEY,
                 f"{key}.{extra}",
                 known,
                 did_you_mean(extra, known),

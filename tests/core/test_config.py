@@ -38,6 +38,7 @@ def test_a_good_file_becomes_values() -> None:
     [
         ({"benchmarkz": []}, "benchmarkz", "Did you mean 'benchmarks'?"),
         ({"pool": {"max_connection": 3}}, "pool.max_connection", "'max_connections'"),
+        ({"benchmarks": [{"tragets": ["cpu"]}]}, "benchmarks[0].tragets", "'targets'"),
         ({"pool": {"max_connections": "3"}}, "pool.max_connections", "an integer"),
         ({"pool": {"max_connections": True}}, "pool.max_connections", "an integer"),
         ({"pool": {"max_connections": 0}}, "pool", "max_connections"),

@@ -114,6 +114,8 @@ class BrowserBackend(Backend):
                 where=str(target),
                 hint=f"To get it: {found.remedy}" if found.remedy else _ANOTHER,
             )
+        if reason := self._traits.lacking.get(browser):
+            raise BackendUnavailable(reason, where=str(target), hint=_ANOTHER)
         self._launcher().require(found)
         return found
 
