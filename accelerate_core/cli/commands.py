@@ -47,10 +47,6 @@ class LazyGroup(typer.core.TyperGroup):
         """Return the same help as without Typer."""
         return overview()
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the same help as without Typer."""
-        print(overview())
-
 
 def load_app(found: loading.Found) -> typer.Typer:
     """Import a plugin's command; PluginError when it is no Typer app."""

@@ -78,7 +78,7 @@ def _report_settings(host: Host, name: str, output: str | None) -> dict[str, Any
         host.plugin("reports", name, where="--format")
     if output is None or output == "-":
         return {}
-    if name == "terminal" or not host.takes("reports", name, "path"):
+    if not host.takes("reports", name, "path"):
         raise ConfigError(
             f"the report {name!r} writes no file",
             where="--output",

@@ -56,7 +56,7 @@ def accel(
             monkeypatch.setenv(name, value)
         code = main([str(word) for word in words])
         shown = capsys.readouterr()
-        return subprocess.CompletedProcess(words, code, shown.out, shown.err)
+        return subprocess.CompletedProcess(list(map(str, words)), code, shown.out, shown.err)
 
     return run
 

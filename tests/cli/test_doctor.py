@@ -211,6 +211,7 @@ async def test_a_check_that_raises_is_a_finding(tmp_path: Path) -> None:
 
 def test_folders_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("x" * 5000)
+    (tmp_path / "file").chmod(0o755)
     context = Host(cache_dir=tmp_path / "file" / "cache", state_dir=tmp_path).context
     cache, state = doctor.folder_findings(context)
     assert not cache.is_ok and "cannot be written" in cache.detail

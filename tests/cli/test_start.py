@@ -99,6 +99,8 @@ def test_help_names_every_command(
 
 def test_help_is_the_same_with_other_options(accel: Accel) -> None:
     assert accel("--debug", "--help").stdout == accel("-h").stdout == accel().stdout
+    # This way goes through Typer.
+    assert accel("--help", "run").stdout == accel().stdout
     assert accel("--debug", "--version").stdout == accel("--version").stdout
 
 
