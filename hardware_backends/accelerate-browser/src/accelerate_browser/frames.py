@@ -173,7 +173,9 @@ class Assembler:
         """Expect a stream; FrameError for a number used before or a broken limit."""
         if stream <= self._last or stream > 0xFFFFFFFF:
             raise FrameError(f"stream {stream} announced after stream {self._last}")
-        if not 0 < size_bytes <= MAX_TENSOR_BYTES:
+        if size_bytes <= 0:
+            raise FrameError(f"a stream of {size_bytes} bytes")
+        if size_bytes > MAX_TENSOR_BYTES:
             raise FrameError(f"a stream of {size_bytes} bytes", TOO_BIG)
         if len(self._open) >= MAX_STREAMS:
             raise FrameError(f"more than {MAX_STREAMS} open streams", POLICY_VIOLATION)

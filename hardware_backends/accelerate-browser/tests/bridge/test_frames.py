@@ -76,6 +76,22 @@ def test_garbage_is_a_frame_error(garbage: bytes) -> None:
         frames.decode(garbage)
 
 
+def test_a_header_that_does_not_fit_its_frame_is_refused() -> None:
+    frame = frames.encode_message(b"{}", [b"tensor"])
+    dirty = bytearray(frame)
+    dirty[frames.HEADER_BYTES + 3] = 1
+    for wrong, reason in (
+        (frame[:-1], "add up"),
+        (frame + b"x", "add up"),
+        (bytes(dirty), "padding"),
+        (frame[:3] + b"\x01" + frame[4:], "flags"),
+        (frame[:2] + b"\x03" + frame[3:], "kind 3"),
+        (frame[:1] + b"\x02" + frame[2:], "version 2"),
+    ):
+        with pytest.raises(FrameError, match=reason):
+            frames.decode(wrong)
+
+
 @given(st.data())
 def test_interleaved_streams_are_put_together(data: st.DataObject) -> None:
     sizes = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=6))

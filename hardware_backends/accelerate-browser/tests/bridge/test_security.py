@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import attrs
 import numpy as np
 import pytest
 from accelerate_browser import codec, frames
@@ -178,11 +179,6 @@ def _message(message: Any, inline: tuple[bytes, ...] = ()) -> bytes:
     return frames.encode_message(codec.encode(message), inline)
 
 
-def _done(**place: Any) -> bytes:
-    header = TensorHeader(name="x", dtype="uint8", shape=(8,), size_bytes=8, **place)
-    return _message(Done(id=99, tensors=(header,)))
-
-
 @pytest.mark.parametrize(
     ("frame", "code"),
     [
@@ -201,9 +197,6 @@ def _done(**place: Any) -> bytes:
             ),
             1002,
         ),
-        (_done(offset=0), 1002),
-        (_done(stream=1, offset=0), 1002),
-        (_done(), 1002),
         (bytes(frames.MAX_FRAME_BYTES + 1), 1009),
     ],
 )
@@ -221,6 +214,36 @@ async def test_a_page_that_breaks_the_protocol_loses_its_socket_and_harms_nobody
     with pytest.raises(WorkerLost):
         await bad.connection.request(lambda id, headers: Echo(id=id, tensors=headers))
     await assert_works(good)
+
+
+_HEADER = TensorHeader(name="x", dtype="uint8", shape=(8,), size_bytes=8)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ([attrs.evolve(_HEADER, offset=0, size_bytes=9)], "disagree"),
+        ([attrs.evolve(_HEADER, offset=8)], "outside"),
+        ([_HEADER], "exactly one place"),
+        ([attrs.evolve(_HEADER, offset=0, stream=1)], "exactly one place"),
+        ([attrs.evolve(_HEADER, offset=0)] * 2, "two tensors"),
+        ([attrs.evolve(_HEADER, stream=0)], "announced"),
+        ([attrs.evolve(_HEADER, stream=1, shape=(0,), size_bytes=0)], "0 bytes"),
+    ],
+)
+async def test_an_answer_that_lies_about_its_tensors_is_refused(
+    bridge: Bridge, meet: Meet, headers: list[TensorHeader], reason: str
+) -> None:
+    met = await meet()
+    request = asyncio.create_task(
+        met.connection.request(lambda id, headers: Echo(id=id, tensors=headers))
+    )
+    message, _ = await met.page.hear()
+    await met.page.send(Done(id=message.id, tensors=tuple(headers)), (bytes(8),))
+    assert (await met.page.closed())[0] == 1002
+    with pytest.raises(WorkerLost, match=reason):
+        await request
+    assert bridge.refused["frame"] == 1
 
 
 async def test_a_reason_goes_with_the_close(meet: Meet) -> None:
