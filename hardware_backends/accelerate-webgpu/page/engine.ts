@@ -5,6 +5,8 @@ import {
   importOrt,
   OrtEngine,
   PageFailure,
+  type Declared,
+  type Placement,
 } from "/runtime/ort-engine.js";
 import type {
   Engine,
@@ -12,6 +14,17 @@ import type {
 } from "../../accelerate-browser/page/src/compute/engine";
 
 export { API as api } from "../../accelerate-browser/page/src/compute/engine";
+
+/** Types of which onnxruntime-web hands out tensors in GPU buffers. */
+const ON_GPU: ReadonlySet<string> = new Set([
+  "float32",
+  "float16",
+  "int32",
+  "int64",
+  "uint32",
+  "uint8",
+  "bool",
+]);
 
 export async function create(context: EngineContext): Promise<Engine> {
   const { adapter } = context;
@@ -22,10 +35,9 @@ export async function create(context: EngineContext): Promise<Engine> {
   const folder = hasJspi() ? context.runtimeUrl : context.baseUrl;
   const ort = await importOrt(folder, bundle, 1);
   return OrtEngine.create(ort, context, {
-    // Outputs stay on the GPU: what is kept is shared without a copy, the rest is read back.
-    options: () => ({
+    options: (outputs) => ({
       executionProviders: [{ name: "webgpu", device: device ?? undefined }],
-      preferredOutputLocation: "gpu-buffer",
+      preferredOutputLocation: locations(outputs),
     }),
     needsStaticShapes: false,
     watchFirstRun: expectDispatches,
@@ -48,11 +60,26 @@ export async function create(context: EngineContext): Promise<Engine> {
   });
 }
 
+// Outputs stay on the GPU: what is kept is shared without a copy, the rest is read back.
+function locations(
+  outputs: readonly Declared[],
+): Record<string, "gpu-buffer" | "cpu"> {
+  return Object.fromEntries(
+    outputs.map(({ name, dtype }) => [
+      name,
+      ON_GPU.has(dtype) ? "gpu-buffer" : "cpu",
+    ]),
+  );
+}
+
 /**
  * Do a run that has to use the GPU. ONNX Runtime gives nodes to the CPU without a word: a few are
  * usual (shapes, indices), all of them would be another backend.
  */
-async function expectDispatches<T>(run: () => Promise<T>): Promise<T> {
+async function expectDispatches<T>(
+  run: () => Promise<T>,
+  place: () => Promise<Placement>,
+): Promise<T> {
   // eslint-disable-next-line @typescript-eslint/unbound-method -- called with its receiver below
   const dispatchWorkgroups = GPUComputePassEncoder.prototype.dispatchWorkgroups;
   let dispatches = 0;
@@ -66,11 +93,14 @@ async function expectDispatches<T>(run: () => Promise<T>): Promise<T> {
   try {
     const result = await run();
     if (dispatches > 0) return result;
+    // Copies and empty tensors need no dispatch: then only the placement tells.
+    const { providers } = await place();
+    if ((providers["WebGpuExecutionProvider"] ?? 0) > 0) return result;
   } finally {
     GPUComputePassEncoder.prototype.dispatchWorkgroups = dispatchWorkgroups;
   }
   throw new PageFailure(
     "unsupported",
-    "WebGPU takes no node of this model here: all of it ran on the CPU",
+    "WebGPU takes no node of this model here: all of it runs on the CPU",
   );
 }

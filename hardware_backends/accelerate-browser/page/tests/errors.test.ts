@@ -35,6 +35,7 @@ test.each([
 
 test.each([
   ["failed to call OrtRun(). ERROR_CODE: 2, ERROR_MESSAGE: Got invalid dimensions for input", "model"],
+  ["failed to call OrtRun(). ERROR_CODE: 1, ERROR_MESSAGE: Program Add requires f16", "unsupported"],
   ["failed to call OrtRun(). ERROR_CODE: 6, ERROR_MESSAGE: std::bad_alloc", "out_of_memory"],
   ["failed to call OrtRun(). ERROR_CODE: 6, ERROR_MESSAGE: something else", "internal"],
 ])("running: %s", (message, kind) => {

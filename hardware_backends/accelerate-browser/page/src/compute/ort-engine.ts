@@ -9,10 +9,12 @@ import type { Engine, EngineContext, KeptTensor, RunResult } from "./engine";
 import { Mutex } from "./mutex";
 import { loadFailure, runFailure } from "./ort-errors";
 import { proveProvider, type OrtModule } from "./ort-load";
-import { checkInputs, declared, overridesOf, toHost, toOrt, zeros } from "./ort-tensors";
+import { createPlaced, type Placement } from "./ort-placement";
+import { checkInputs, declared, overridesOf, toHost, toOrt, zeros, type Declared } from "./ort-tensors";
 
 export { hasJspi, importOrt, proveProvider, type OrtModule } from "./ort-load";
-export { createPlaced, operatorList } from "./ort-placement";
+export { createPlaced, operatorList, type Placement } from "./ort-placement";
+export type { Declared } from "./ort-tensors";
 export { chooseThreads, type ThreadChoice } from "./threads";
 export { describe, PageFailure } from "../wire/errors";
 
@@ -26,14 +28,17 @@ export interface CreatedSession {
 
 /** What differs between the engines over onnxruntime-web. */
 export interface Provider {
-  /** Session options of this provider, asked for at each session. */
-  options(): SessionOptions;
+  /** Session options of this provider, asked for at each session of these outputs. */
+  options(outputs: readonly Declared[]): SessionOptions;
   /** Shapes have to be known when a session is created. */
   needsStaticShapes: boolean;
   /** Create a session where more is to be done than to call onnxruntime-web. */
   createSession?(model: Uint8Array, options: SessionOptions): Promise<CreatedSession>;
-  /** Watch a model's first run, and throw when it was not what the provider promises. */
-  watchFirstRun?: <T>(run: () => Promise<T>) => Promise<T>;
+  /**
+   * Watch a model's first run, and throw when it was not what the provider promises. `place` says
+   * where the model's nodes are; it costs another session.
+   */
+  watchFirstRun?: <T>(run: () => Promise<T>, place: () => Promise<Placement>) => Promise<T>;
   deviceLost?(device: GPUDevice): void;
   dispose?(): void;
   info: Omit<Ready, "type" | "engine_version">;
@@ -68,7 +73,7 @@ export class OrtEngine implements Engine {
 
   /** Make an engine whose provider has computed a matrix product correctly. */
   static async create(ort: OrtModule, context: EngineContext, provider: Provider): Promise<OrtEngine> {
-    await proveProvider(ort, provider.options());
+    await proveProvider(ort, provider.options([]));
     return new OrtEngine(ort, context, provider);
   }
 
@@ -150,30 +155,15 @@ export class OrtEngine implements Engine {
 
   async #load(request: Load): Promise<Model> {
     const startedAt = performance.now();
-    const [graph, ...external] = await Promise.all(
-      request.assets.map((header) => this.#context.asset(header)),
-    );
-    const fetchedAt = performance.now();
-    if (graph === undefined) throw new PageFailure("model", `model ${request.model} has no graph`);
-    const options = this.#options(request);
-    options.externalData = external.map(({ bytes }, i) => ({
-      path: request.assets[i + 1]?.name ?? "",
-      data: bytes,
-    }));
+    const { graph, options, isCached } = await this.#source(request);
+    const fetch_ms = performance.now() - startedAt;
     return this.#mutex.run(async () => {
       const turnAt = performance.now();
       try {
-        const { session, details } = await this.#create(graph.bytes, options);
+        const { session, details } = await this.#create(graph, options);
         const compile_ms = performance.now() - turnAt;
         this.#context.progress();
-        const isCached = graph.isCached && external.every((asset) => asset.isCached);
-        const report = {
-          model: request.model,
-          fetch_ms: fetchedAt - startedAt,
-          compile_ms,
-          is_cached: isCached,
-          details,
-        };
+        const report = { model: request.model, fetch_ms, compile_ms, is_cached: isCached, details };
         const model: Model = { request, session, report, isProven: false };
         if (request.precompile === true)
           model.report = { ...report, first_run_ms: await this.#firstRun(model) };
@@ -184,8 +174,24 @@ export class OrtEngine implements Engine {
     });
   }
 
+  async #source(request: Load): Promise<{ graph: Uint8Array; options: SessionOptions; isCached: boolean }> {
+    const options = this.#options(request);
+    const assets = await Promise.all(request.assets.map((header) => this.#context.asset(header)));
+    const [graph, ...external] = assets.map(({ bytes }) => bytes);
+    if (graph === undefined) throw new PageFailure("model", `model ${request.model} has no graph`);
+    options.externalData = external.map((data, i) => ({ path: request.assets[i + 1]?.name ?? "", data }));
+    return { graph, options, isCached: assets.every(({ isCached }) => isCached) };
+  }
+
+  async #place(request: Load): Promise<Placement> {
+    const { graph, options } = await this.#source(request);
+    const { session, placement } = await createPlaced(this.#ort, graph, options);
+    await session.release();
+    return placement;
+  }
+
   #options(request: Load): SessionOptions {
-    const options = this.#provider.options();
+    const options = this.#provider.options(declared(request.outputs));
     if (!this.#provider.needsStaticShapes) return options;
     const inputs = declared(request.inputs);
     const overrides = overridesOf(inputs, request.dimensions ?? {});
@@ -233,7 +239,9 @@ export class OrtEngine implements Engine {
     }
     const run = () => model.session.run(feeds);
     const watch = model.isProven ? undefined : this.#provider.watchFirstRun;
-    const results = Object.entries(await (watch === undefined ? run() : watch(run)));
+    const results = Object.entries(
+      await (watch === undefined ? run() : watch(run, () => this.#place(model.request))),
+    );
     model.isProven = true;
     const outputs = new Map<string, HostTensor>();
     const kept = new Map<string, KeptTensor>();
