@@ -88,6 +88,22 @@ class PlainPage:
         await socket.send_bytes(payload)
         return await socket.receive_bytes()
 
+    async def echo_in_parts(self, payload: bytes, size_bytes: int) -> bytes:
+        """Send bytes as messages of a size, all at once; return what came back, put together."""
+        socket = self._echo.result()
+        view = memoryview(payload)
+        starts = range(0, len(payload), size_bytes)
+
+        async def send() -> None:
+            for start in starts:
+                await socket.send_bytes(bytes(view[start : start + size_bytes]))
+
+        async def receive() -> bytes:
+            return b"".join([await socket.receive_bytes() for _ in starts])
+
+        _, back = await asyncio.gather(send(), receive())
+        return back
+
     # --- serving ------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager

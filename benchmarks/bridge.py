@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,8 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
                 try:
                     async for figure in _requests(options, runner, backend, page, host):
                         yield figure
-                    yield await _bulk(options, backend, page)
+                    async for figure in _bulk(options, backend, page):
+                        yield figure
                 finally:
                     await runner.close()
 
@@ -102,6 +103,7 @@ async def _requests(
     for _ in range(options.count(_WARM_UP, 20)):
         await pooled()
         await bare()
+    transfers_ms.clear()
     samples: dict[str, list[float]] = {"a": [], "b": []}
     for order in turns(options.count(3000, 100)):
         for which in order:
@@ -125,39 +127,41 @@ async def _requests(
         )
 
 
-async def _bulk(options: Options, backend: BesideBackend, page: PlainPage) -> Figure:
+async def _bulk(options: Options, backend: BesideBackend, page: PlainPage) -> AsyncIterator[Figure]:
     array = np.random.default_rng(0).integers(0, 255, _SIZE_BYTES, np.uint8)
     payload = array.tobytes()
 
-    async def bridged() -> float:
-        begin = time.perf_counter()
+    async def bridged() -> None:
         answer = await backend.worker.connection.request(
             lambda id, headers: Echo(id=id, tensors=headers), {"x": array}
         )
-        seconds = time.perf_counter() - begin
         (raw,) = answer.tensors.values()
-        assert isinstance(raw, codec.Raw) and raw.data == payload
-        return seconds
+        assert isinstance(raw, codec.Raw) and len(raw.data) == _SIZE_BYTES
 
-    async def bare() -> float:
-        begin = time.perf_counter()
-        back = await page.echo(payload)
-        seconds = time.perf_counter() - begin
-        assert back == payload
-        return seconds
+    bare: dict[str, Callable[[], Awaitable[bytes]]] = {
+        "one_message": lambda: page.echo(payload),
+        "1mib_messages": lambda: page.echo_in_parts(payload, 1 << 20),
+    }
+    for name, echo in bare.items():
+        assert await echo() == payload
+        await bridged()
+        samples: dict[str, list[float]] = {"a": [], "b": []}
+        for order in turns(options.count(20, 4)):
+            for which in order:
+                begin = time.perf_counter()
+                await (bridged() if which == "a" else echo())
+                samples[which].append(time.perf_counter() - begin)
+        yield _throughput(backend, name, samples)
 
-    calls = {"a": bridged, "b": bare}
-    await bridged()
-    await bare()
-    samples: dict[str, list[float]] = {"a": [], "b": []}
-    for order in turns(options.count(20, 4)):
-        for which in order:
-            samples[which].append(await calls[which]())
+
+def _throughput(
+    backend: BesideBackend, name: str, samples: Mapping[str, Sequence[float]]
+) -> Figure:
     # Throughputs are in the inverse ratio of times.
     ratio = paired_ratio(samples["b"], samples["a"])
     mebibytes = 2 * _SIZE_BYTES / (1 << 20)
     return Figure(
-        figure="bridge_bulk_throughput_ratio",
+        figure=f"bridge_bulk_against_{name}_throughput_ratio",
         value=ratio.value,
         unit="x",
         at_least=0.7,
