@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `accel --help` shows: the commands and whose they are, read from metadata alone.
 
-Kept free of imports: importlib.metadata is most of what `accel --help` costs.
+Kept free of imports: importlib.metadata alone is most of what `accel --help` costs.
 """
 
 from __future__ import annotations
 
-import importlib.metadata as metadata
-import shutil
-import textwrap
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from .. import __version__
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 #: `hookspecs.COMMANDS_GROUP`; importing that would import attrs.
 GROUP = "accelerate_core.commands"
@@ -43,13 +44,15 @@ def version() -> str:
     return f"accelerate {__version__}"
 
 
-def plugin_commands() -> dict[str, metadata.EntryPoint]:
+def plugin_commands() -> dict[str, EntryPoint]:
     """Return the commands of plugins, by name; own names win. Imports nothing."""
+    from importlib import metadata
+
     entries = sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
     return {entry.name: entry for entry in entries if entry.name not in COMMANDS}
 
 
-def summary(entry: metadata.EntryPoint) -> str:
+def summary(entry: EntryPoint) -> str:
     """Return what metadata says about a plugin's command."""
     about = (entry.dist.metadata["Summary"] or "") if entry.dist else ""
     owner = entry.dist.name if entry.dist else "unknown"
@@ -72,6 +75,9 @@ def overview() -> str:
 
 
 def _section(title: str, rows: Iterable[tuple[str, str]]) -> str:
+    import shutil
+    import textwrap
+
     width = max(40, min(shutil.get_terminal_size().columns, 100))
     lines = [f"{title}:"]
     for name, text in rows:
