@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,12 @@ from accelerate_core.markers import hookimpl
 from accelerate_core.protocols import Backend, Context, Worker
 from accelerate_core.types import BROWSERS, Availability, Target
 
-from .browsers import BrowserFound, BrowserMissing, find_browser
 from .hookspecs import LAUNCHERS
 from .settings import BrowserSettings
 from .traits import Traits
 
 if TYPE_CHECKING:
+    from .browsers import BrowserFound
     from .hookspecs.launcher import Launcher
     from .hub import Hub
 
@@ -40,19 +39,24 @@ class BrowserBackend(Backend):
 
     async def discover(self) -> Sequence[Availability]:
         """Say for each known browser whether it could be started; starts none."""
-        return await asyncio.to_thread(lambda: [self._look(name) for name in BROWSERS])
+        import asyncio
+
+        launcher = self._launcher()
+        return await asyncio.to_thread(lambda: [self._look(name, launcher) for name in BROWSERS])
 
     async def start(self, target: Target, ctx: Context) -> Worker:
         """Start a browser on a page of ours and wait until its engine has proved itself."""
+        import asyncio
+
         from .starting import start_worker
 
-        found = await asyncio.to_thread(self._choose, target)
+        launcher = self._launcher()
+        found = await asyncio.to_thread(self._choose, target, launcher)
         concrete = attrs.evolve(
             target, browser=found.browser, engine=target.engine or self._settings.engine
         )
-        hub = self._joined()
         return await start_worker(
-            hub, self._launcher(), self._traits, self._settings, self._ctx, concrete, found
+            self._joined(), launcher, self._traits, self._settings, self._ctx, concrete, found
         )
 
     async def close(self) -> None:
@@ -70,7 +74,8 @@ class BrowserBackend(Backend):
 
     # --- which browser ------------------------------------------------------------------------
 
-    def _look(self, browser: str) -> Availability:
+    def _look(self, browser: str, launcher: Launcher) -> Availability:
+        from .browsers import BrowserFound, BrowserMissing, find_browser
         from .hookspecs.launcher import Obstacle
 
         target = Target(self._traits.name, None, browser)
@@ -81,7 +86,7 @@ class BrowserBackend(Backend):
         elif reason := self._traits.lacking.get(browser):
             obstacle = Obstacle(reason=reason)
         else:
-            obstacle = self._launcher().obstacle(found)
+            obstacle = launcher.obstacle(found)
         return Availability(
             target=target,
             is_available=obstacle is None,
@@ -90,8 +95,10 @@ class BrowserBackend(Backend):
             remedy=obstacle.remedy if obstacle else None,
         )
 
-    def _choose(self, target: Target) -> BrowserFound:
+    def _choose(self, target: Target, launcher: Launcher) -> BrowserFound:
         """Return the browser a target names, else the first one that could do it."""
+        from .browsers import BrowserMissing, find_browser
+
         name = self._traits.name
         if target.backend != name or target.is_pattern:
             raise BackendUnavailable(
@@ -99,7 +106,7 @@ class BrowserBackend(Backend):
                 accepted=tuple(f"{name}:{browser}" for browser in BROWSERS),
                 hint=_ANOTHER,
             )
-        browser = target.browser or self._first()
+        browser = target.browser or self._first(launcher)
         if browser not in BROWSERS:
             raise BackendUnavailable(
                 f"no browser is called {browser!r}",
@@ -116,11 +123,11 @@ class BrowserBackend(Backend):
             )
         if reason := self._traits.lacking.get(browser):
             raise BackendUnavailable(reason, where=str(target), hint=_ANOTHER)
-        self._launcher().require(found)
+        launcher.require(found)
         return found
 
-    def _first(self) -> str:
-        looks = [self._look(browser) for browser in BROWSERS]
+    def _first(self, launcher: Launcher) -> str:
+        looks = [self._look(browser, launcher) for browser in BROWSERS]
         for look in looks:
             if look.is_available and look.target.browser:
                 return look.target.browser
