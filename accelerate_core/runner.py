@@ -306,6 +306,8 @@ class Runner:
         attempts: int,
         error: AccelerateError | None,
     ) -> None:
+        if self._observer is None:
+            return
         self._tell(
             events.JobFinished(
                 run_id=self._run_id,

@@ -40,7 +40,7 @@ _TARGET = re.compile(
 )
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Target:
     """Name where to run: `backend[/engine][:browser]`, e.g. `webgpu/plan:firefox`, `wasm:*`."""
 

@@ -11,7 +11,10 @@ class FirstIdle:
 
     def pick(self, job: JobView, fleet: FleetView) -> Placement | Wait:
         """Return the first idle worker, one with the model loaded before others."""
-        for worker in (*fleet.idle_with(job.model, job.targets), *fleet.idle(job.targets)):
+        for worker in fleet.idle_with(job.model, job.targets):
+            if worker.id not in job.tried:
+                return Placement((worker.id,))
+        for worker in fleet.idle(job.targets):
             if worker.id not in job.tried:
                 return Placement((worker.id,))
         return Wait("every worker is busy")
