@@ -44,7 +44,10 @@ def bench(
     budget: Annotated[str, typer.Option(help="Time for the timed runs of a cell.")] = "10s",
     required: Annotated[
         list[str] | None,
-        typer.Option(metavar="TARGET", help="Fail when this target is missing. Repeatable."),
+        typer.Option(
+            metavar="TARGET",
+            help="Fail when this one is missing. Repeatable. [all without a star]",
+        ),
     ] = None,
     fallback: Annotated[
         list[str] | None,

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from .. import loading
-from ..errors import AccelerateError, PluginError
+from ..errors import AccelerateError, ConfigError, PluginError, did_you_mean
 from .output import print_error
 from .overview import COMMANDS, GROUP, overview, plugin_commands, version
 
@@ -32,7 +32,7 @@ class LazyGroup(typer.core.TyperGroup):
         return [*COMMANDS, *plugin_commands()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import a command; PluginError for a plugin's that cannot be used."""
+        """Import a command; ConfigError for one nobody has, PluginError for a broken one."""
         if cmd_name in COMMANDS:
             app = importlib.import_module(f".{cmd_name}", __package__).app
         elif claims := loading.find(GROUP).get(cmd_name):
@@ -40,7 +40,12 @@ class LazyGroup(typer.core.TyperGroup):
                 raise conflict
             app = load_app(claims[0])
         else:
-            return None
+            names = self.list_commands(ctx)
+            raise ConfigError(
+                f"no command is called {cmd_name!r}",
+                accepted=names,
+                hint=did_you_mean(cmd_name, names) or "accel --help shows them.",
+            )
         return _command(app, cmd_name)
 
     def get_help(self, ctx: Any) -> str:

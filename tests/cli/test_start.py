@@ -126,12 +126,19 @@ def test_no_traceback_when_the_reader_goes_away(
     assert process.wait(30) == 1
 
 
-@pytest.mark.parametrize("words", [["nope"], ["run"], ["bench"], ["plugins", "nope"], ["--nope"]])
+@pytest.mark.parametrize("words", [["run"], ["bench"], ["plugins", "nope"], ["--nope"]])
 def test_bad_usage_exits_2(accel: Accel, words: list[str]) -> None:
     done = accel(*words)
     assert done.returncode == 2
     assert done.stdout == ""
     assert "Usage: accel" in done.stderr
+
+
+def test_an_unknown_command_is_refused_with_the_known_ones(accel: Accel) -> None:
+    done = accel("docter")
+    assert done.returncode == 2
+    assert "no command is called 'docter'" in done.stderr
+    assert "browsers" in done.stderr and "Did you mean 'doctor'?" in done.stderr
 
 
 def test_plugins_list_as_json(accel: Accel) -> None:
