@@ -25,9 +25,9 @@ test.each([
   ],
   [
     "ERROR_CODE: 1, ERROR_MESSAGE: Fatal error: com.example:Frobnicate(-1) is not a registered function/op",
-    "unsupported",
+    "model",
   ],
-  ["ERROR_CODE: 9, ERROR_MESSAGE: Could not find an implementation for Foo(1)", "unsupported"],
+  ["ERROR_CODE: 9, ERROR_MESSAGE: Could not find an implementation for Foo(1)", "model"],
   ["Can't create a session. failed to allocate a buffer of size 3000000000.", "out_of_memory"],
 ])("loading: %s", (message, kind) => {
   expect(loadFailure(new Error(message), "m")).toMatchObject({ kind });

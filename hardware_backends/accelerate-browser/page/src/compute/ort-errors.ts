@@ -1,29 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, hasKind, PageFailure, type ErrorKind } from "../wire/errors";
 
-const UNSUPPORTED =
-  /NOT_IMPLEMENTED|ERROR_CODE: 9\b|is not a registered function|could not find an implementation|not supported/i;
 // An adapter without shader-f16 is found out at the first run.
-const NO_F16 = /requires f16/;
+const NO_F16 = "requires f16";
 // ONNX Runtime's status code for what the caller got wrong.
 const INVALID_ARGUMENT = /ERROR_CODE: 2\b/;
 const OUT_OF_MEMORY = /out of memory|bad_alloc|allocat/i;
 
 /** Give onnxruntime-web's error from creating a session its kind; its own words stay. */
 export function loadFailure(error: unknown, model: string): unknown {
-  if (isOurs(error)) return error;
-  return failure(
-    error,
-    `model ${model} cannot be loaded`,
-    UNSUPPORTED.test(describe(error)) ? "unsupported" : "model",
-  );
+  return isOurs(error) ? error : failure(error, `model ${model} cannot be loaded`, "model");
 }
 
 /** Give onnxruntime-web's error from running a session its kind; its own words stay. */
 export function runFailure(error: unknown, model: string): unknown {
   if (isOurs(error)) return error;
   const message = describe(error);
-  const kind = NO_F16.test(message) ? "unsupported" : INVALID_ARGUMENT.test(message) ? "model" : "internal";
+  const kind = message.includes(NO_F16)
+    ? "unsupported"
+    : INVALID_ARGUMENT.test(message)
+      ? "model"
+      : "internal";
   return failure(error, `model ${model} failed`, kind);
 }
 
