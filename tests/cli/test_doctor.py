@@ -173,6 +173,7 @@ async def test_each_state_is_what_happened(
 
     host = Host(cache_dir=tmp_path / "cache", state_dir=tmp_path / "state")
     host.add("backends", "odd", Plugin)
+    monkeypatch.setattr(doctor.inventory, "installed", lambda: ())
     monkeypatch.setattr(host, "names", lambda family: ("odd",) if family == "backends" else ())
     found = await doctor.examine(host)
     (probe,) = found.probes
