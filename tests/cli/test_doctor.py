@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from accelerate_core import doctor, hookimpl
+from accelerate_core import doctor, hookimpl, inventory
 from accelerate_core.doctor import State
 from accelerate_core.errors import BackendUnavailable, ModelError
 from accelerate_core.host import Host
@@ -173,7 +173,7 @@ async def test_each_state_is_what_happened(
 
     host = Host(cache_dir=tmp_path / "cache", state_dir=tmp_path / "state")
     host.add("backends", "odd", Plugin)
-    monkeypatch.setattr(doctor.inventory, "installed", lambda: ())
+    monkeypatch.setattr(inventory, "installed", lambda: ())
     monkeypatch.setattr(host, "names", lambda family: ("odd",) if family == "backends" else ())
     found = await doctor.examine(host)
     (probe,) = found.probes
