@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from accelerate_core.types import LoadOptions, ModelHandle, Target, TensorRef
 from ..hookspecs import ENGINES
 from ..hookspecs.engine import EngineModule
 from ..hub import create
-from ..messages import Run
+from ..messages import Run, TensorHeader
 from ..worker import BrowserWorker
 
 _BATCH = 2
@@ -132,23 +133,23 @@ class EngineContract(BackendContract):
 
 
 async def _replace_thread(worker: BrowserWorker, context: Context) -> None:
-    """Cancel a long run without grace, so that the page replaces its compute thread."""
-    spec = models.slow_chain(context.assets)
-    for size in (64, 128, 256, 512, 1024, 2048):
-        handle = await worker.load(spec, LoadOptions(dimensions={"n": size}, precompile=True))
-        inputs = models.slow_input(size)
-        if ((await worker.run(handle, inputs)).phases.in_page_ms or 0.0) >= 100:
-            break
-        await worker.unload(handle)
-    page_name, before = handle.id.rpartition("-")[2], worker.connection.device_losses
-    running = asyncio.create_task(
-        worker.connection.request(
-            lambda id, headers: Run(id=id, model=page_name, tensors=headers), inputs, grace_ms=0
+    """Cancel runs without grace, longer and longer ones, until the page replaces its thread."""
+    spec, before = models.slow_chain(context.assets), worker.connection.device_losses
+    for size in (64, 128, 256, 512, 1024, 2048, 4096):
+        handle = await worker.load(spec, LoadOptions(dimensions={"n": size}))
+        build = functools.partial(_run, handle.id.rpartition("-")[2])
+        running = asyncio.create_task(
+            worker.connection.request(build, models.slow_input(size), grace_ms=0)
         )
-    )
-    await asyncio.sleep(0.03)
-    running.cancel()
-    await asyncio.wait([running])
-    # Answered by the new thread, after the page told of the old one's end.
-    await worker.unload(handle)
-    assert worker.connection.device_losses > before, "the run ended sooner than it was cancelled"
+        await asyncio.sleep(0.03)
+        running.cancel()
+        await asyncio.wait([running])
+        # Answered by the new thread, after the page told of the old one's end.
+        await worker.unload(handle)
+        if worker.connection.device_losses > before:
+            return
+    pytest.fail("no run was long enough to be cancelled")
+
+
+def _run(model: str, id: int, headers: tuple[TensorHeader, ...]) -> Run:
+    return Run(id=id, model=model, tensors=headers)
