@@ -199,7 +199,7 @@ export class ComputeThread {
     for (const load of this.#loaded.values()) {
       id -= 1;
       this.#reloading.set(id, load);
-      this.#post({ kind: "request", message: { ...load, id }, tensors: [] });
+      this.#post({ kind: "request", message: { ...load, id, precompile: false }, tensors: [] });
     }
     if (id === 0) this.#listener.notice("device_restored", "", {});
   }
