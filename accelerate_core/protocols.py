@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .assets import AssetStore
     from .events import Event
     from .fleet.policy import Action, Decision, FailedAttempt, FleetView, JobView
+    from .hookspecs import Family
     from .types import Array
 
     Inputs: TypeAlias = Mapping[str, Array | TensorRef]
@@ -48,6 +49,10 @@ SessionId: TypeAlias = str
 
 class Plugins(Protocol):
     """Give a plugin the plugins of families it owns or uses."""
+
+    def add_family(self, family: Family) -> None:
+        """Learn a family of hooks that a distribution opens; twice is no error."""
+        ...
 
     def names(self, family: str) -> Sequence[str]:
         """Return the installed plugin names of a family; imports nothing."""

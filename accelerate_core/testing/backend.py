@@ -332,14 +332,20 @@ class BackendContract(Contract):
 async def _slow_enough(worker: Worker, context: Context) -> tuple[ModelHandle, Any]:
     """Return a loaded model, and inputs with which a run takes 0.1 s or more on this worker."""
     spec = models.slow_chain(context.assets)
-    for size in (256, 512, 1024, 2048, 4096):
+    for size in (64, 128, 256, 512, 1024, 2048, 4096):
         handle = await worker.load(spec, LoadOptions(dimensions={"n": size}, precompile=True))
-        begin = time.monotonic()
-        await worker.run(handle, models.slow_input(size))
-        if time.monotonic() - begin >= 0.1:
-            return handle, models.slow_input(size)
+        inputs = models.slow_input(size)
+        # Twice: one slow run on a busy machine says little.
+        if min([await _seconds(worker, handle, inputs) for _ in range(2)]) >= 0.1:
+            return handle, inputs
         await worker.unload(handle)
     pytest.fail("64 products of 4096 x 4096 in less than 0.1 s: nothing to cancel")
+
+
+async def _seconds(worker: Worker, handle: ModelHandle, inputs: Any) -> float:
+    begin = time.monotonic()
+    await worker.run(handle, inputs)
+    return time.monotonic() - begin
 
 
 def _leftovers() -> set[str]:

@@ -18,8 +18,6 @@ class _WebGpu(EngineContract):
 @pytest.mark.browser("chromium")
 class TestWebGpuInChromium(_WebGpu):
     target = "webgpu:chromium"
-    # SwiftShader finishes what was queued for it, whoever still wants it.
-    cancel_grace_s = 60.0
 
 
 @pytest.mark.browser("firefox")

@@ -85,10 +85,8 @@ def create(ctx: Context, family: Family, name: str, settings: Mapping[str, Any],
 
 def opened(ctx: Context, family: Family) -> Plugins:
     """Return the plugins, which know `family` from now on."""
-    host: Any = ctx.plugins
-    host.add_family(family)
-    plugins: Plugins = host
-    return plugins
+    ctx.plugins.add_family(family)
+    return ctx.plugins
 
 
 def _give_back(acquiring: asyncio.Future[SlotLease]) -> None:
