@@ -12,10 +12,19 @@ const DEPTH = 512;
 /** What an fp16 accelerator may err by. */
 const TOLERANCE = 2e-2;
 
+/** Return the device types of an option in its order, or null when it names none. */
+export function deviceOrder(option: unknown): DeviceType[] | null {
+  if (!Array.isArray(option)) return null;
+  const order = option.flatMap((name) =>
+    DEVICE_TYPES.filter((type) => type === name),
+  );
+  return order.length > 0 ? order : null;
+}
+
 export interface OpenedDevice {
   context: MLContext;
   asked: DeviceType;
-  /** Where it really runs; null where the bits differ from all simpler devices but one failed. */
+  /** Where it really runs: the simplest device that computes the same bits. */
   ran: DeviceType;
   /** What became of each device type that was tried. */
   findings: Record<string, string>;

@@ -16,7 +16,7 @@ import type {
   Engine,
   EngineContext,
 } from "../../accelerate-browser/page/src/compute/engine";
-import { DEVICE_TYPES, openDevice, type DeviceType } from "./device";
+import { deviceOrder, openDevice, type DeviceType } from "./device";
 
 export { API as api } from "../../accelerate-browser/page/src/compute/engine";
 
@@ -35,12 +35,7 @@ export async function create(context: EngineContext): Promise<Engine> {
     power_preference: preference,
     allow_partial: allowPartial,
   } = context.options;
-  const order = Array.isArray(types)
-    ? DEVICE_TYPES.filter((type) => types.includes(type))
-    : DEFAULT_ORDER;
-  const wanted = Array.isArray(types)
-    ? [...order].sort((a, b) => types.indexOf(a) - types.indexOf(b))
-    : DEFAULT_ORDER;
+  const order = deviceOrder(types) ?? DEFAULT_ORDER;
   const opened = await openDevice(
     wanted,
     typeof preference === "string" ? preference : undefined,
