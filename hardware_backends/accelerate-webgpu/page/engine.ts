@@ -8,10 +8,7 @@ import {
   type Declared,
   type Placement,
 } from "/runtime/ort-engine.js";
-import type {
-  Engine,
-  EngineContext,
-} from "../../accelerate-browser/page/src/compute/engine";
+import type { Engine, EngineContext } from "../../accelerate-browser/page/src/compute/engine";
 
 export { API as api } from "../../accelerate-browser/page/src/compute/engine";
 
@@ -45,12 +42,7 @@ export async function create(context: EngineContext): Promise<Engine> {
       device = next;
     },
     info: {
-      device_type:
-        adapter.isSoftware === true
-          ? "cpu"
-          : adapter.isSoftware === false
-            ? "gpu"
-            : null,
+      device_type: adapter.isSoftware === true ? "cpu" : adapter.isSoftware === false ? "gpu" : null,
       is_software: adapter.isSoftware,
       adapter: adapter.info,
       features: adapter.features,
@@ -61,14 +53,9 @@ export async function create(context: EngineContext): Promise<Engine> {
 }
 
 // Outputs stay on the GPU: what is kept is shared without a copy, the rest is read back.
-function locations(
-  outputs: readonly Declared[],
-): Record<string, "gpu-buffer" | "cpu"> {
+function locations(outputs: readonly Declared[]): Record<string, "gpu-buffer" | "cpu"> {
   return Object.fromEntries(
-    outputs.map(({ name, dtype }) => [
-      name,
-      ON_GPU.has(dtype) ? "gpu-buffer" : "cpu",
-    ]),
+    outputs.map(({ name, dtype }) => [name, ON_GPU.has(dtype) ? "gpu-buffer" : "cpu"]),
   );
 }
 
@@ -76,17 +63,11 @@ function locations(
  * Do a run that has to use the GPU. ONNX Runtime gives nodes to the CPU without a word: a few are
  * usual (shapes, indices), all of them would be another backend.
  */
-async function expectDispatches<T>(
-  run: () => Promise<T>,
-  place: () => Promise<Placement>,
-): Promise<T> {
+async function expectDispatches<T>(run: () => Promise<T>, place: () => Promise<Placement>): Promise<T> {
   // eslint-disable-next-line @typescript-eslint/unbound-method -- called with its receiver below
   const dispatchWorkgroups = GPUComputePassEncoder.prototype.dispatchWorkgroups;
   let dispatches = 0;
-  GPUComputePassEncoder.prototype.dispatchWorkgroups = function (
-    this: GPUComputePassEncoder,
-    ...args
-  ) {
+  GPUComputePassEncoder.prototype.dispatchWorkgroups = function (this: GPUComputePassEncoder, ...args) {
     dispatches += 1;
     dispatchWorkgroups.apply(this, args);
   };
@@ -99,8 +80,5 @@ async function expectDispatches<T>(
   } finally {
     GPUComputePassEncoder.prototype.dispatchWorkgroups = dispatchWorkgroups;
   }
-  throw new PageFailure(
-    "unsupported",
-    "WebGPU takes no node of this model here: all of it runs on the CPU",
-  );
+  throw new PageFailure("unsupported", "WebGPU takes no node of this model here: all of it runs on the CPU");
 }

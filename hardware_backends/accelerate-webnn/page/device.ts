@@ -15,9 +15,7 @@ const TOLERANCE = 2e-2;
 /** Return the device types of an option in its order, or null when it names none. */
 export function deviceOrder(option: unknown): DeviceType[] | null {
   if (!Array.isArray(option)) return null;
-  const order = option.flatMap((name) =>
-    DEVICE_TYPES.filter((type) => type === name),
-  );
+  const order = option.flatMap((name) => DEVICE_TYPES.filter((type) => type === name));
   return order.length > 0 ? order : null;
 }
 
@@ -40,10 +38,7 @@ export async function openDevice(
 ): Promise<OpenedDevice> {
   const ml = (navigator as { ml?: ML }).ml;
   if (ml === undefined)
-    throw new PageFailure(
-      "unavailable",
-      "This browser has no WebNN (navigator.ml is absent).",
-    );
+    throw new PageFailure("unavailable", "This browser has no WebNN (navigator.ml is absent).");
   const findings: Record<string, string> = {};
   const bits = new Map<DeviceType, string>();
   const contexts = new Map<DeviceType, MLContext>();
@@ -65,35 +60,23 @@ export async function openDevice(
   for (const [asked, own] of bits) {
     const where = DEVICE_TYPES.find((type) => bits.get(type) === own) ?? asked;
     ran.set(asked, where);
-    findings[asked] =
-      where === asked ? "runs" : `computes the same bits as ${where}`;
+    findings[asked] = where === asked ? "runs" : `computes the same bits as ${where}`;
   }
   const running = order.filter((type) => ran.has(type));
   const chosen = running.find((type) => ran.get(type) === type) ?? running[0];
   const context = chosen === undefined ? undefined : contexts.get(chosen);
   for (const [type, other] of contexts) if (type !== chosen) other.destroy();
   if (chosen === undefined || context === undefined) {
-    const reasons = order
-      .map((type) => `${type}: ${findings[type] ?? "?"}`)
-      .join("; ");
-    throw new PageFailure(
-      "unavailable",
-      `WebNN has an API here but no device that computes: ${reasons}`,
-    );
+    const reasons = order.map((type) => `${type}: ${findings[type] ?? "?"}`).join("; ");
+    throw new PageFailure("unavailable", `WebNN has an API here but no device that computes: ${reasons}`);
   }
   return { context, asked: chosen, ran: ran.get(chosen) ?? chosen, findings };
 }
 
 /** Compute softmax(tanh(a x b)) on a context, check it, and return its bits. */
 async function fingerprint(context: MLContext): Promise<string> {
-  const a = Float32Array.from(
-    { length: ROWS * DEPTH },
-    (_, i) => Math.sin(i * 12.9898) * 0.1,
-  );
-  const b = Float32Array.from(
-    { length: DEPTH * ROWS },
-    (_, i) => Math.cos(i * 78.233) * 0.1,
-  );
+  const a = Float32Array.from({ length: ROWS * DEPTH }, (_, i) => Math.sin(i * 12.9898) * 0.1);
+  const b = Float32Array.from({ length: DEPTH * ROWS }, (_, i) => Math.cos(i * 78.233) * 0.1);
   const builder = new MLGraphBuilder(context);
   const left = builder.input("a", {
     dataType: "float32",
@@ -125,11 +108,7 @@ async function fingerprint(context: MLContext): Promise<string> {
     });
     context.writeTensor(tensors["a"], a);
     context.writeTensor(tensors["b"], b);
-    context.dispatch(
-      graph,
-      { a: tensors["a"], b: tensors["b"] },
-      { y: tensors["y"] },
-    );
+    context.dispatch(graph, { a: tensors["a"], b: tensors["b"] }, { y: tensors["y"] });
     const result = await context.readTensor(tensors["y"]);
     check(new Float32Array(result), expected(a, b));
     return new Uint32Array(result).join();
@@ -146,8 +125,7 @@ export function expected(a: Float32Array, b: Float32Array): Float64Array {
     let sum = 0;
     for (let column = 0; column < ROWS; column += 1) {
       let dot = 0;
-      for (let k = 0; k < DEPTH; k += 1)
-        dot += (a[row * DEPTH + k] ?? 0) * (b[k * ROWS + column] ?? 0);
+      for (let k = 0; k < DEPTH; k += 1) dot += (a[row * DEPTH + k] ?? 0) * (b[k * ROWS + column] ?? 0);
       const value = Math.exp(Math.tanh(dot));
       result[row * ROWS + column] = value;
       sum += value;
@@ -167,7 +145,5 @@ function check(values: Float32Array, wanted: Float64Array): void {
   });
   const relative = Math.sqrt(error / norm);
   if (!(relative < TOLERANCE))
-    throw new Error(
-      `it computes wrongly: relative error ${relative.toPrecision(3)}`,
-    );
+    throw new Error(`it computes wrongly: relative error ${relative.toPrecision(3)}`);
 }

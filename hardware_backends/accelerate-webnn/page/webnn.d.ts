@@ -26,11 +26,7 @@ interface MLContext {
   createTensor(descriptor: MLTensorDescriptor): Promise<MLTensor>;
   writeTensor(tensor: MLTensor, data: ArrayBufferView): void;
   readTensor(tensor: MLTensor): Promise<ArrayBuffer>;
-  dispatch(
-    graph: MLGraph,
-    inputs: Record<string, MLTensor>,
-    outputs: Record<string, MLTensor>,
-  ): void;
+  dispatch(graph: MLGraph, inputs: Record<string, MLTensor>, outputs: Record<string, MLTensor>): void;
   destroy(): void;
 }
 
@@ -44,8 +40,5 @@ declare class MLGraphBuilder {
 }
 
 interface ML {
-  createContext(options: {
-    deviceType: string;
-    powerPreference?: string;
-  }): Promise<MLContext>;
+  createContext(options: { deviceType: string; powerPreference?: string }): Promise<MLContext>;
 }
