@@ -17,6 +17,9 @@ export async function openStorage(): Promise<Storage | null> {
 }
 
 class OpfsStorage implements Storage {
+  // Chromium never settles the promise of an access handle whose file handle is collected meanwhile.
+  readonly #opening = new Set<FileSystemFileHandle>();
+
   private constructor(private readonly folder: FileSystemDirectoryHandle) {}
 
   static async open(): Promise<OpfsStorage | null> {
@@ -32,7 +35,7 @@ class OpfsStorage implements Storage {
   async read(name: string, sizeBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
     try {
       const file = await this.folder.getFileHandle(name);
-      const handle = await file.createSyncAccessHandle();
+      const handle = await this.#access(file);
       try {
         if (handle.getSize() !== sizeBytes) return null;
         const bytes = new Uint8Array(sizeBytes);
@@ -49,7 +52,7 @@ class OpfsStorage implements Storage {
   async write(name: string, parts: Uint8Array<ArrayBuffer>[]): Promise<boolean> {
     try {
       const file = await this.folder.getFileHandle(name, { create: true });
-      const handle = await file.createSyncAccessHandle();
+      const handle = await this.#access(file);
       try {
         handle.truncate(0);
         let size = 0;
@@ -64,6 +67,15 @@ class OpfsStorage implements Storage {
     }
     await this.delete(name);
     return false;
+  }
+
+  async #access(file: FileSystemFileHandle): Promise<FileSystemSyncAccessHandle> {
+    this.#opening.add(file);
+    try {
+      return await file.createSyncAccessHandle();
+    } finally {
+      this.#opening.delete(file);
+    }
   }
 
   async delete(name: string): Promise<void> {
