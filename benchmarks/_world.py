@@ -21,6 +21,9 @@ from accelerate_core.host import Host
 from accelerate_core.protocols import Backend
 from accelerate_core.types import Target, WorkerInfo
 
+#: Before any browser of ours ran: later figures of the load hold our own.
+_LOAD_AT_START = round(os.getloadavg()[0], 2)
+
 
 @attrs.frozen(kw_only=True)
 class Options:
@@ -88,6 +91,7 @@ def conditions(**more: Any) -> dict[str, Any]:
     """Return what every figure says about the machine, and `more`."""
     return {
         **more,
+        "load_average_at_start": _LOAD_AT_START,
         "load_average": round(os.getloadavg()[0], 2),
         "cores": os.cpu_count(),
         "machine": f"{platform.system()} {platform.machine()}",
