@@ -8,7 +8,6 @@ import functools
 import logging
 import secrets
 import time
-import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -110,7 +109,7 @@ class Runner:
         Without inputs the model is loaded and not run. Cancelling the caller cancels the job and
         frees its worker.
         """
-        job_id = uuid.uuid4().hex
+        job_id = secrets.token_hex(16)
         now = _now()
         self._work[work.key] = work
         job = _Job(work, inputs, asyncio.get_running_loop().create_future(), now)

@@ -246,6 +246,7 @@ class WorkerEventKind(enum.StrEnum):
     DEVICE_LOST = "device_lost"
     DEVICE_RESTORED = "device_restored"
     MEMORY = "memory"
+    PROGRESS = "progress"  #: the message says what a load does now
     LOG = "log"
 
 

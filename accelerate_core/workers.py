@@ -148,7 +148,13 @@ class Workers:
                     error = WorkerLost(event.message or "the worker is gone", where=worker_id)
                     self.lose(worker_id, live, error)
                     return
-                _log.info("%s: %s %s", worker_id, event.kind, event.message)
+                if event.kind is WorkerEventKind.PROGRESS:
+                    progress = ev.WorkerProgress(
+                        at_ns=_now(), worker_id=worker_id, epoch=live.epoch, doing=event.message
+                    )
+                    self._post(progress)
+                else:
+                    _log.info("%s: %s %s", worker_id, event.kind, event.message)
         except Exception as error:
             self.lose(worker_id, live, typed(error, worker_id))
 

@@ -70,6 +70,15 @@ class WorkerStopped(Happened):
 
 
 @attrs.frozen(kw_only=True)
+class WorkerProgress(Happened):
+    """A worker said what it does for the model it loads."""
+
+    worker_id: str
+    epoch: int
+    doing: str
+
+
+@attrs.frozen(kw_only=True)
 class ModelLoaded(Happened):
     """A model is loaded on a worker."""
 
@@ -143,6 +152,7 @@ FleetEvent: TypeAlias = (
     | WorkerFailed
     | WorkerLost
     | WorkerStopped
+    | WorkerProgress
     | ModelLoaded
     | LoadFailed
     | AttemptFinished

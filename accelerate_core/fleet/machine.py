@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import AccelerateError, BackendUnavailable, JobTimeout
+from ..errors import AccelerateError, BackendUnavailable
 from ..errors import WorkerLost as WorkerLostError
 from ..protocols import Recovery, Scheduler
 from ..types import Target
@@ -33,7 +33,7 @@ from .policy import (
     Retry,
     Wait,
 )
-from .rules import misplaced, policy_error
+from .rules import misplaced, policy_error, timed_out
 from .state import Fleet, JobState, JobStatus, WorkerState, WorkerStatus
 
 #: No recovery policy may try a job more often than this.
@@ -67,6 +67,7 @@ class Machine:
             ev.WorkerFailed: self._start_failed,
             ev.WorkerLost: self._lost,
             ev.WorkerStopped: self._stopped,
+            ev.WorkerProgress: self._progress,
             ev.ModelLoaded: self._model_loaded,
             ev.LoadFailed: self._load_failed,
             ev.AttemptFinished: self._finished,
@@ -82,7 +83,8 @@ class Machine:
         self.fleet.now_ns = max(self.fleet.now_ns, event.at_ns)
         self._out = []
         self._handlers[type(event)](event)
-        self._place_queued()
+        if self._queue:
+            self._place_queued()
         if (wake_ns := self._alarm.ask()) is not None:
             self._out.append(do.WakeAt(wake_ns))
         return self._out
@@ -193,7 +195,7 @@ class Machine:
 
     def _in_order(self) -> list[JobState]:
         queued = list(self._queue.values())
-        if any(job.asked.priority for job in queued):
+        if len(queued) > 1 and any(job.asked.priority for job in queued):
             queued.sort(key=lambda job: -job.asked.priority)  # stable: first come, first served
         return queued
 
@@ -331,11 +333,15 @@ class Machine:
         if worker is not None:
             self.fleet.remove(worker)
 
+    def _progress(self, event: ev.WorkerProgress) -> None:
+        worker = self._known(event.worker_id, event.epoch)
+        if worker is not None and worker.loading:
+            worker.doing = event.doing
+
     def _model_loaded(self, event: ev.ModelLoaded) -> None:
         worker = self._known(event.worker_id, event.epoch)
         if worker is None:
             return
-        worker.loading.discard(event.model)
         self.fleet.loaded(worker, event.model)
         for job in list(worker.jobs.values()):
             if job.status is JobStatus.LOADING and job.asked.model == event.model:
@@ -345,7 +351,7 @@ class Machine:
         worker = self._known(event.worker_id, event.epoch)
         if worker is None:
             return
-        worker.loading.discard(event.model)
+        self.fleet.not_loaded(worker, event.model)
         error = AccelerateError.from_info(event.error)
         for job in list(worker.jobs.values()):
             if job.status is JobStatus.LOADING and job.asked.model == event.model:
@@ -387,13 +393,7 @@ class Machine:
 
     def _time_out(self, job: JobState) -> None:
         self._cancel_attempt(job)
-        seconds = (self.fleet.now_ns - job.asked.submitted_ns) / 1e9
-        error = JobTimeout(
-            f"no answer after {seconds:.1f} s ({job.status})",
-            where=job.worker.id if job.worker else str(job.asked.targets[0]),
-            hint="Give it longer: [pool] job_timeout, or a smaller batch.",
-        )
-        self._fail(job, error)
+        self._fail(job, timed_out(job, self.fleet.now_ns))
 
     def _snapshot(self, event: ev.Snapshot) -> None:
         self.fleet.rng.seed(event.seed)

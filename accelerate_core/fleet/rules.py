@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine does not let policies do."""
+"""What the machine does not let policies do, and what it says of jobs it gives up."""
 
 from __future__ import annotations
 
-from ..errors import PluginError
+from ..errors import JobTimeout, PluginError
 from .policy import Placement
 from .state import Fleet, JobState
 
@@ -27,4 +27,15 @@ def policy_error(word: str, raised: Exception) -> PluginError:
     return PluginError(
         f"the {word} failed: {type(raised).__name__}: {raised}",
         hint="The job was given up; the rest of the fleet goes on.",
+    )
+
+
+def timed_out(job: JobState, now_ns: int) -> JobTimeout:
+    """Return the error of a job whose time is over: how long it took, and what it waited for."""
+    seconds = (now_ns - job.asked.submitted_ns) / 1e9
+    doing = f", {job.worker.doing}" if job.worker and job.worker.doing else ""
+    return JobTimeout(
+        f"no answer after {seconds:.1f} s ({job.status}{doing})",
+        where=job.worker.id if job.worker else str(job.asked.targets[0]),
+        hint="Give it longer: [pool] job_timeout, or a smaller batch.",
     )

@@ -34,6 +34,8 @@ class WorkerState:
     loading: set[str] = attrs.field(factory=set)
     #: Jobs placed here, by id, in order; a job waiting for its model to load counts.
     jobs: dict[str, JobState] = attrs.field(factory=dict)
+    #: What it last said of a model it loads; "" when it loads none.
+    doing: str = ""
     #: Stop as soon as it is idle.
     is_retired: bool = False
 
@@ -159,8 +161,15 @@ class Fleet:
 
     def loaded(self, worker: WorkerState, model: str) -> None:
         """Remember that a worker has a model."""
+        self.not_loaded(worker, model)
         worker.models.add(model)
         self._with_model.setdefault((worker.target, model), {})[worker.id] = worker
+
+    def not_loaded(self, worker: WorkerState, model: str) -> None:
+        """Remember that a worker loads a model no more."""
+        worker.loading.discard(model)
+        if not worker.loading:
+            worker.doing = ""
 
     def touch(self, worker: WorkerState) -> None:
         """Put a worker where it belongs after its status or number of jobs changed."""

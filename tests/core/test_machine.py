@@ -246,6 +246,29 @@ def test_a_deadline_cancels_the_attempt_and_fails_the_job() -> None:
     assert clock.finished() == []
 
 
+def test_a_deadline_during_a_load_says_what_the_worker_was_doing() -> None:
+    clock = Clock()
+    clock.submit(deadline_ns=1_000_000_000)
+    clock.ready()
+    assert clock(ev.WorkerProgress, worker_id="cpu-1", epoch=1, doing="compiling the model") == []
+    clock.now = 1_000_000_000
+    (fail,) = clock(ev.Timer)
+    assert isinstance(fail, do.Fail) and "(loading, compiling the model)" in fail.error.message
+
+
+def test_what_a_load_said_is_forgotten_with_it() -> None:
+    clock = Clock()
+    clock.submit(deadline_ns=1_000_000_000)
+    clock.ready()
+    clock(ev.WorkerProgress, worker_id="cpu-1", epoch=1, doing="compiling the model")
+    clock.loaded()
+    clock(ev.WorkerProgress, worker_id="cpu-1", epoch=1, doing="late")
+    clock.now = 1_000_000_000
+    assert [one.error.message for one in clock(ev.Timer) if isinstance(one, do.Fail)] == [
+        "no answer after 1.0 s (running)"
+    ]
+
+
 def test_a_cancelled_job_frees_its_worker() -> None:
     clock = Clock()
     clock.running()

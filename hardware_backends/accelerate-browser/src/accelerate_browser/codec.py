@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import attrs
-import cattrs
+import msgspec
 import numpy as np
 
 from . import messages
@@ -177,108 +175,28 @@ def to_array(raw: Raw) -> Array:
 
 def encode(message: Message) -> bytes:
     """Return a message's JSON."""
-    data = _converter.unstructure(message)
-    data["type"] = type(message).__name__
-    return json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+    return _encoder.encode(message)
 
 
 def decode_from_page(data: Buffer) -> messages.FromPage:
     """Read a message of a page; FrameError for anything else, unknown fields included."""
-    return typing.cast("messages.FromPage", _decode(data, _FROM_PAGE))
+    return _decode(_from_page, data)
 
 
 def decode_from_host(data: Buffer) -> messages.FromHost:
     """Read a message of a host, as pages do; FrameError for anything else."""
-    return typing.cast("messages.FromHost", _decode(data, _FROM_HOST))
+    return _decode(_from_host, data)
 
 
-_FROM_PAGE = {kind.__name__: kind for kind in typing.get_args(messages.FromPage)}
-_FROM_HOST = {kind.__name__: kind for kind in typing.get_args(messages.FromHost)}
+_encoder = msgspec.json.Encoder()
+_from_page: msgspec.json.Decoder[messages.FromPage] = msgspec.json.Decoder(messages.FromPage)
+_from_host: msgspec.json.Decoder[messages.FromHost] = msgspec.json.Decoder(messages.FromHost)
 
 
-def _decode(data: Buffer, kinds: Mapping[str, type]) -> Any:
+def _decode(decoder: msgspec.json.Decoder[M], data: Buffer) -> M:
     try:
-        plain = _decoder.decode(_text(data))
-        kind = kinds[plain.pop("type")]
-        return _converter.structure(plain, kind)
+        return decoder.decode(data)
     except RecursionError:
         raise FrameError("JSON nested too deeply") from None
-    except Exception as error:
-        raise FrameError(f"not a message: {type(error).__name__}: {error}"[:500]) from None
-
-
-def _text(data: Buffer) -> str:
-    text = str(data, "utf-8")
-    if "\\ud" in text or "\\uD" in text:
-        # An escaped half of a surrogate pair is valid JSON, and no text anyone can store.
-        json.dumps(json.loads(text), ensure_ascii=False).encode()
-    return text
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
-
-
-_decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
-
-
-def _exactly(kind: type) -> Callable[[Any, Any], Any]:
-    def check(value: Any, _: Any) -> Any:
-        if type(value) is not kind:
-            raise ValueError(f"{value!r:.80} is not {kind.__name__}")
-        return value
-
-    return check
-
-
-def _number(value: Any, _: Any) -> float:
-    if type(value) not in (int, float):
-        raise ValueError(f"{value!r:.80} is not a number")
-    return float(value)
-
-
-def _tuple_hook(hint: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    (item, _) = typing.get_args(hint)
-    structure = converter.get_structure_hook(item)
-
-    def read(value: Any, _: Any) -> Any:
-        return tuple([structure(each, item) for each in _list(value, None)])
-
-    return read
-
-
-def _mapping_hook(hint: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    (_, item) = typing.get_args(hint)
-    structure = None if item is Any else converter.get_structure_hook(item)
-
-    def read(value: Any, _: Any) -> Any:
-        _dict(value, None)
-        return value if structure is None else {k: structure(v, item) for k, v in value.items()}
-
-    return read
-
-
-_list = _exactly(list)
-_dict = _exactly(dict)
-
-
-def _make() -> cattrs.Converter:
-    """Build a converter that coerces nothing: "3" is no number, a string no list."""
-    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
-    for kind in (int, str, bool):
-        converter.register_structure_hook(kind, _exactly(kind))
-    converter.register_structure_hook(float, _number)
-    factories: dict[Any, Any] = {tuple: _tuple_hook, Mapping: _mapping_hook}
-    for origin, factory in factories.items():
-        converter.register_structure_hook_factory(_is_generic(origin), factory)
-    return converter
-
-
-def _is_generic(origin: Any) -> Callable[[Any], bool]:
-    return lambda hint: typing.get_origin(hint) is origin
-
-
-_converter = _make()
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameError(f"not a message: {error}"[:500]) from None

@@ -14,7 +14,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-import attrs
+import msgspec
 
 from . import frames, messages
 
@@ -73,43 +73,41 @@ def declarations() -> str:
     return "\n".join(parts)
 
 
-def _classes() -> list[type]:
+def _classes() -> list[type[messages.Part]]:
     return [
         value
         for value in vars(messages).values()
-        if isinstance(value, type) and attrs.has(value) and value.__module__ == messages.__name__
+        if isinstance(value, type) and issubclass(value, messages.Part) and value.__struct_fields__
     ]
 
 
-def _interface(kind: type, *, is_message: bool) -> str:
-    hints = typing.get_type_hints(kind)
+def _interface(kind: type[messages.Part], *, is_message: bool) -> str:
     lines = [
         f"/** {(kind.__doc__ or '').splitlines()[0]} */",
         f"export interface {kind.__name__} {{",
     ]
     if is_message:
         lines.append(f'  type: "{kind.__name__}";')
-    for field in attrs.fields(kind):
-        optional = "" if field.default is attrs.NOTHING else "?"
-        lines.append(f"  {field.name}{optional}: {_type(hints[field.name])};")
+    for field in msgspec.structs.fields(kind):
+        lines.append(f"  {field.name}{'' if field.required else '?'}: {_type(field.type)};")
     return "\n".join([*lines, "}", ""])
 
 
-def _union(name: str, kinds: tuple[type, ...]) -> str:
+def _union(name: str, kinds: tuple[type[messages.Part], ...]) -> str:
     return f"export type {name} = {' | '.join(kind.__name__ for kind in kinds)};"
 
 
-def _fields(kind: type) -> str:
-    fields = attrs.fields(kind)
-    required = [field.name for field in fields if field.default is attrs.NOTHING]
-    optional = [field.name for field in fields if field.default is not attrs.NOTHING]
+def _fields(kind: type[messages.Part]) -> str:
+    fields = msgspec.structs.fields(kind)
+    required = [field.name for field in fields if field.required]
+    optional = [field.name for field in fields if not field.required]
     return json.dumps([required, optional])
 
 
 def _type(hint: Any) -> str:
     if hint in _PRIMITIVES:
         return _PRIMITIVES[hint]
-    if isinstance(hint, type) and attrs.has(hint):
+    if isinstance(hint, type) and issubclass(hint, messages.Part):
         return hint.__name__
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):

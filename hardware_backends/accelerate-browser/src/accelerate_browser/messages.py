@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every message between host and page, once. TypeScript declarations are generated from here.
 
-A message crosses as JSON with its class name under `type`. Tensor bytes never enter the JSON:
-a `TensorHeader` says where they are (see `frames.py`).
+A message crosses as JSON with its class name under `type`; msgspec reads it without coercing
+anything. Tensor bytes never enter the JSON: a `TensorHeader` says where they are (see `frames.py`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-import attrs
+import msgspec
 
 #: Version of this protocol. A page that speaks another one is refused.
 PROTOCOL = 1
 
 
-@attrs.frozen(kw_only=True)
-class TensorHeader:
+class Part(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Be part of a message."""
+
+
+class _Message(Part, frozen=True, kw_only=True, tag=True, tag_field="type"):
+    pass
+
+
+class TensorHeader(Part, frozen=True, kw_only=True):
     """Announce a tensor: raw little-endian bytes, C order.
 
     Exactly one of `offset` (inside this message's inline bytes), `stream` (chunk frames that
@@ -33,8 +42,7 @@ class TensorHeader:
     ref: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class AssetHeader:
+class AssetHeader(Part, frozen=True, kw_only=True):
     """Name a file the page fetches from `/assets/<sha256>`."""
 
     sha256: str
@@ -42,8 +50,7 @@ class AssetHeader:
     name: str
 
 
-@attrs.frozen(kw_only=True)
-class PageError:
+class PageError(Part, frozen=True, kw_only=True):
     """Carry an error across, unflattened."""
 
     name: str  #: JavaScript error name, or one of the kinds below
@@ -57,8 +64,7 @@ class PageError:
 # --- page to host -----------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class Hello:
+class Hello(_Message, frozen=True, kw_only=True):
     """First message of a page: who it is, before any engine is loaded."""
 
     protocol: int
@@ -66,11 +72,10 @@ class Hello:
     cross_origin_isolated: bool
     hardware_concurrency: int
     #: What the page sees: {"gpu": bool, "ml": bool, "opfs": bool, "jspi": bool, ...}
-    has: Mapping[str, bool] = attrs.field(factory=dict)
+    has: Mapping[str, bool] = msgspec.field(default_factory=dict)
 
 
-@attrs.frozen(kw_only=True)
-class Ready:
+class Ready(_Message, frozen=True, kw_only=True):
     """The engine is loaded and its device answered to a real computation."""
 
     engine_version: str
@@ -79,12 +84,11 @@ class Ready:
     threads: int | None = None
     adapter: Mapping[str, str] | None = None  #: GPUAdapterInfo's fields
     features: tuple[str, ...] = ()
-    limits: Mapping[str, int] = attrs.field(factory=dict)
-    details: Mapping[str, Any] = attrs.field(factory=dict)
+    limits: Mapping[str, int] = msgspec.field(default_factory=dict)
+    details: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@attrs.frozen(kw_only=True)
-class Pong:
+class Pong(_Message, frozen=True, kw_only=True):
     """Answer a Ping, from the page's script."""
 
     sequence: int
@@ -93,8 +97,7 @@ class Pong:
     running: int  #: requests in the compute thread
 
 
-@attrs.frozen(kw_only=True)
-class Loaded:
+class Loaded(_Message, frozen=True, kw_only=True):
     """A model is loaded."""
 
     id: int
@@ -103,59 +106,53 @@ class Loaded:
     compile_ms: float
     first_run_ms: float | None = None
     is_cached: bool | None = None  #: every asset came from the page's own storage
-    details: Mapping[str, Any] = attrs.field(factory=dict)
+    details: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@attrs.frozen(kw_only=True)
-class Done:
+class Done(_Message, frozen=True, kw_only=True):
     """A run, fetch, release, unload or memory request is answered."""
 
     id: int
     tensors: tuple[TensorHeader, ...] = ()
     in_page_ms: float | None = None  #: inside the engine: inputs ready to outputs on the CPU side
-    details: Mapping[str, Any] = attrs.field(factory=dict)
+    details: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@attrs.frozen(kw_only=True)
-class Failed:
+class Failed(_Message, frozen=True, kw_only=True):
     """A request failed; `id` is None when the whole page failed."""
 
     id: int | None
     error: PageError
 
 
-@attrs.frozen(kw_only=True)
-class Notice:
-    """Something happened unasked: "device_lost", "device_restored", "memory" or "log"."""
+class Notice(_Message, frozen=True, kw_only=True):
+    """Something happened unasked: "device_lost", "device_restored", "progress", "log"."""
 
     event: str
     message: str = ""
-    data: Mapping[str, Any] = attrs.field(factory=dict)
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 # --- host to page -----------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class Welcome:
+class Welcome(_Message, frozen=True, kw_only=True):
     """Answer to Hello: which engine to load, from where, with which options."""
 
     protocol: int
     engine: str
     engine_url: str  #: path on this origin: "/engines/ort-wasm/engine.js"
     needs_gpu: bool = False  #: the runtime opens the GPUDevice before it creates the engine
-    options: Mapping[str, Any] = attrs.field(factory=dict)
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@attrs.frozen(kw_only=True)
-class Ping:
+class Ping(_Message, frozen=True, kw_only=True):
     """Ask the page's script for a sign of life."""
 
     sequence: int
 
 
-@attrs.frozen(kw_only=True)
-class Load:
+class Load(_Message, frozen=True, kw_only=True):
     """Load a model: fetch its assets (own storage first), verify them, compile."""
 
     id: int
@@ -166,12 +163,11 @@ class Load:
     #: [{"name", "dtype", "shape"}], a free dimension as a string
     inputs: tuple[Mapping[str, Any], ...]
     outputs: tuple[Mapping[str, Any], ...]
-    dimensions: Mapping[str, int] = attrs.field(factory=dict)
+    dimensions: Mapping[str, int] = msgspec.field(default_factory=dict)
     precompile: bool = False
 
 
-@attrs.frozen(kw_only=True)
-class Run:
+class Run(_Message, frozen=True, kw_only=True):
     """Run a model once."""
 
     id: int
@@ -180,32 +176,28 @@ class Run:
     keep: tuple[str, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
-class Fetch:
+class Fetch(_Message, frozen=True, kw_only=True):
     """Copy a kept tensor to the host; answered by Done."""
 
     id: int
     ref: str
 
 
-@attrs.frozen(kw_only=True)
-class Release:
+class Release(_Message, frozen=True, kw_only=True):
     """Drop a kept tensor; answered by Done."""
 
     id: int
     ref: str
 
 
-@attrs.frozen(kw_only=True)
-class Unload:
+class Unload(_Message, frozen=True, kw_only=True):
     """Drop a model; answered by Done."""
 
     id: int
     model: str
 
 
-@attrs.frozen(kw_only=True)
-class Cancel:
+class Cancel(_Message, frozen=True, kw_only=True):
     """Give up request `id`. Its answer, if any, is dropped by the host."""
 
     id: int
@@ -214,16 +206,14 @@ class Cancel:
     grace_ms: float = 1000.0
 
 
-@attrs.frozen(kw_only=True)
-class Echo:
+class Echo(_Message, frozen=True, kw_only=True):
     """Send the tensors back unchanged; answered by Done. For measuring the bridge itself."""
 
     id: int
     tensors: tuple[TensorHeader, ...]
 
 
-@attrs.frozen(kw_only=True)
-class Bye:
+class Bye(_Message, frozen=True, kw_only=True):
     """Dispose of everything; the page closes its socket."""
 
     reason: str = ""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import attrs
+import msgspec
 
 from accelerate_core.errors import BackendUnavailable, WorkerLost
 from accelerate_core.protocols import Context
@@ -156,7 +157,7 @@ def _judged(ready: Ready, module: EngineModule) -> Ready:
         return ready
     if not graphics.use_software("auto", graphics.look()):
         return ready
-    return attrs.evolve(ready, is_software=True, device_type="cpu")
+    return msgspec.structs.replace(ready, is_software=True, device_type="cpu")
 
 
 def _info(

@@ -146,7 +146,9 @@ class BrowserWorker(Worker):
             raise Unsupported("browser pages keep no sessions", where=str(self.info.target))
         check_inputs(model.spec, inputs)
         _check_keep(model.spec, keep)
-        tensors = {key: await self._sendable(value) for key, value in inputs.items()}
+        tensors: dict[str, Sendable] = {}
+        for key, value in inputs.items():
+            tensors[key] = await self._ref(value) if isinstance(value, TensorRef) else value
         begin = time.perf_counter()
         answer = await self._request(
             lambda id, headers: Run(id=id, model=name, tensors=headers, keep=tuple(keep)), tensors
@@ -189,9 +191,7 @@ class BrowserWorker(Worker):
         self._check_ref(ref)
         await self._request(lambda id, _: Release(id=id, ref=ref.id))
 
-    async def _sendable(self, value: Array | TensorRef) -> Sendable:
-        if not isinstance(value, TensorRef):
-            return value
+    async def _ref(self, value: TensorRef) -> Sendable:
         if value.worker_id == self.id:
             self._check_ref(value)
             return OnPage(value.id, value.spec.dtype, _sizes(value))

@@ -8,7 +8,7 @@ import json
 import typing
 from typing import Any
 
-import attrs
+import msgspec
 import numpy as np
 import pytest
 from accelerate_browser import codec, frames, generate, messages
@@ -94,7 +94,7 @@ _HEADER = TensorHeader(name="x", dtype="float32", shape=(2, 3), size_bytes=24, o
 def test_a_header_that_contradicts_itself_is_refused(change: dict[str, Any]) -> None:
     codec.check_header(_HEADER, 32)
     with pytest.raises(FrameError):
-        codec.check_header(attrs.evolve(_HEADER, **change), 32)
+        codec.check_header(msgspec.structs.replace(_HEADER, **change), 32)
 
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import attrs
+import msgspec
 import numpy as np
 import pytest
 from accelerate_browser import codec, frames
@@ -222,13 +222,13 @@ _HEADER = TensorHeader(name="x", dtype="uint8", shape=(8,), size_bytes=8)
 @pytest.mark.parametrize(
     ("headers", "reason"),
     [
-        ([attrs.evolve(_HEADER, offset=0, size_bytes=9)], "disagree"),
-        ([attrs.evolve(_HEADER, offset=8)], "outside"),
+        ([msgspec.structs.replace(_HEADER, offset=0, size_bytes=9)], "disagree"),
+        ([msgspec.structs.replace(_HEADER, offset=8)], "outside"),
         ([_HEADER], "exactly one place"),
-        ([attrs.evolve(_HEADER, offset=0, stream=1)], "exactly one place"),
-        ([attrs.evolve(_HEADER, offset=0)] * 2, "two tensors"),
-        ([attrs.evolve(_HEADER, stream=0)], "announced"),
-        ([attrs.evolve(_HEADER, stream=1, shape=(0,), size_bytes=0)], "0 bytes"),
+        ([msgspec.structs.replace(_HEADER, offset=0, stream=1)], "exactly one place"),
+        ([msgspec.structs.replace(_HEADER, offset=0)] * 2, "two tensors"),
+        ([msgspec.structs.replace(_HEADER, stream=0)], "announced"),
+        ([msgspec.structs.replace(_HEADER, stream=1, shape=(0,), size_bytes=0)], "0 bytes"),
     ],
 )
 async def test_an_answer_that_lies_about_its_tensors_is_refused(

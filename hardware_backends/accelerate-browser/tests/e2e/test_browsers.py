@@ -55,6 +55,9 @@ async def test_wasm_runs_and_leaves_nothing(
     assert info.browser_version and info.launch_ms and info.threads
     assert (info.device_type, info.is_software) == ("cpu", False)
     await _compute(worker, context)
+    events = worker.events()
+    said = [(await anext(events)).message.split()[0] for _ in range(4)]
+    assert said == ["looking", "fetching", "keeping", "compiling"]
     memory = await worker.memory()
     assert memory is not None and memory > 50 << 20
 

@@ -2,7 +2,7 @@
 import type { AssetHeader } from "../generated/messages";
 import { PageFailure } from "../wire/errors";
 import { CHECKSUM_BYTES, checksumOf, createHasher } from "./checksums";
-import type { Asset } from "./engine";
+import type { Asset, EngineContext } from "./engine";
 import type { Storage } from "./storage";
 
 /**
@@ -12,10 +12,10 @@ import type { Storage } from "./storage";
  */
 export class Assets {
   readonly #storage: Promise<Storage | null>;
-  readonly #progress: () => void;
+  readonly #progress: EngineContext["progress"];
   readonly #loading = new Map<string, Promise<Asset>>();
 
-  constructor(storage: Promise<Storage | null>, progress: () => void) {
+  constructor(storage: Promise<Storage | null>, progress: EngineContext["progress"]) {
     this.#storage = storage;
     this.#progress = progress;
   }
@@ -32,10 +32,13 @@ export class Assets {
   }
 
   async #load(header: AssetHeader): Promise<Asset> {
+    this.#progress(`looking for ${header.name} in the browser's storage`);
     const storage = await this.#storage;
     const kept = storage === null ? null : await this.#kept(storage, header);
     if (kept !== null) return { bytes: kept, isCached: true };
+    this.#progress(`fetching ${header.name}`);
     const { bytes, checksum } = await this.#fetch(header);
+    this.#progress(`keeping ${header.name}`);
     await storage?.write(header.sha256, [bytes, checksum]);
     return { bytes, isCached: false };
   }

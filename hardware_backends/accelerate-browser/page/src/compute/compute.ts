@@ -146,7 +146,8 @@ class Compute {
     return [{ type: "Done", id: message.id, in_page_ms: inPageMs }, named];
   }
 
-  readonly #progress = (): void => {
+  readonly #progress = (doing?: string): void => {
+    if (doing !== undefined) post({ kind: "notice", event: "progress", message: doing, data: {} });
     const now = performance.now();
     if (now - this.#progressAt < PROGRESS_MS) return;
     this.#progressAt = now;

@@ -31,8 +31,8 @@ export interface EngineContext {
   /** Tells kept tensors of this compute thread from those of one it replaced. */
   generation: number;
   asset(header: AssetHeader): Promise<Asset>;
-  /** Call when something moved. */
-  progress(): void;
+  /** Call when something moved; `doing` says in words what begins. */
+  progress(doing?: string): void;
   log(message: string): void;
 }
 

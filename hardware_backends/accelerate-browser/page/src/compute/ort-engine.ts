@@ -159,6 +159,7 @@ export class OrtEngine implements Engine {
     const fetch_ms = performance.now() - startedAt;
     return this.#mutex.run(async () => {
       const turnAt = performance.now();
+      this.#context.progress("compiling the model");
       try {
         const { session, details } = await this.#create(graph, options);
         const compile_ms = performance.now() - turnAt;
@@ -214,6 +215,7 @@ export class OrtEngine implements Engine {
 
   async #firstRun(model: Model): Promise<number> {
     const { inputs, dimensions = {} } = model.request;
+    this.#context.progress("running the model for the first time");
     try {
       return (await this.#run(model, zeros(declared(inputs), dimensions), new Set())).inPageMs;
     } catch (error) {

@@ -10,10 +10,28 @@ export interface Storage {
 }
 
 const FOLDER = "accelerate";
+/** A browser may never settle a storage promise; the model then comes from the host again. */
+const PATIENCE_MS = 5_000;
 
 /** Open the best storage this browser has: OPFS, else the Cache API, else none. */
 export async function openStorage(): Promise<Storage | null> {
   return (await OpfsStorage.open()) ?? (await CacheStorageFolder.open());
+}
+
+/** Return what a promise brings, or throw when it takes too long; `late` gets what comes after. */
+export async function soon<T>(promise: Promise<T>, late?: (value: T) => void): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`the browser's storage did not answer within ${PATIENCE_MS} ms`));
+      promise.then(late, () => undefined);
+    }, PATIENCE_MS);
+  });
+  try {
+    return await Promise.race([promise, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 class OpfsStorage implements Storage {
@@ -24,8 +42,8 @@ class OpfsStorage implements Storage {
 
   static async open(): Promise<OpfsStorage | null> {
     try {
-      const root = await navigator.storage.getDirectory();
-      const folder = await root.getDirectoryHandle(FOLDER, { create: true });
+      const root = await soon(navigator.storage.getDirectory());
+      const folder = await soon(root.getDirectoryHandle(FOLDER, { create: true }));
       return "createSyncAccessHandle" in FileSystemFileHandle.prototype ? new OpfsStorage(folder) : null;
     } catch {
       return null;
@@ -34,7 +52,7 @@ class OpfsStorage implements Storage {
 
   async read(name: string, sizeBytes: number): Promise<Uint8Array<ArrayBuffer> | null> {
     try {
-      const file = await this.folder.getFileHandle(name);
+      const file = await soon(this.folder.getFileHandle(name));
       const handle = await this.#access(file);
       try {
         if (handle.getSize() !== sizeBytes) return null;
@@ -51,7 +69,7 @@ class OpfsStorage implements Storage {
   // A file cut short by a crash has another size or checksum, and is fetched again.
   async write(name: string, parts: Uint8Array<ArrayBuffer>[]): Promise<boolean> {
     try {
-      const file = await this.folder.getFileHandle(name, { create: true });
+      const file = await soon(this.folder.getFileHandle(name, { create: true }));
       const handle = await this.#access(file);
       try {
         handle.truncate(0);
@@ -72,7 +90,9 @@ class OpfsStorage implements Storage {
   async #access(file: FileSystemFileHandle): Promise<FileSystemSyncAccessHandle> {
     this.#opening.add(file);
     try {
-      return await file.createSyncAccessHandle();
+      return await soon(file.createSyncAccessHandle(), (handle) => {
+        handle.close();
+      });
     } finally {
       this.#opening.delete(file);
     }
@@ -80,7 +100,7 @@ class OpfsStorage implements Storage {
 
   async delete(name: string): Promise<void> {
     try {
-      await this.folder.removeEntry(name);
+      await soon(this.folder.removeEntry(name));
     } catch {
       // It is not there, or another tab holds it.
     }
@@ -92,7 +112,7 @@ class CacheStorageFolder implements Storage {
 
   static async open(): Promise<CacheStorageFolder | null> {
     try {
-      return new CacheStorageFolder(await caches.open(FOLDER));
+      return new CacheStorageFolder(await soon(caches.open(FOLDER)));
     } catch {
       return null;
     }

@@ -101,7 +101,7 @@ export interface Failed {
   error: PageError;
 }
 
-/** Something happened unasked: "device_lost", "device_restored", "memory" or "log". */
+/** Something happened unasked: "device_lost", "device_restored", "progress", "log". */
 export interface Notice {
   type: "Notice";
   event: string;
