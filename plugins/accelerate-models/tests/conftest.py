@@ -13,7 +13,7 @@ import accelerate_models
 import numpy as np
 import pytest
 
-from accelerate_core.assets import AssetStore
+from accelerate_core.host import Host
 from accelerate_core.protocols import Context, ModelSource
 from accelerate_core.types import ModelSpec
 
@@ -40,25 +40,9 @@ SIZES["roberta"] = {**SIZES["bert"], "type_vocab_size": 1, "pad_token_id": 1}
 SIZES["xlm-roberta"] = SIZES["roberta"]
 
 
-class NoPlugins:
-    """A host without plugins: model sources need none."""
-
-    def names(self, family: str) -> list[str]:
-        return []
-
-    def create(self, family: str, name: str, settings: Any = None, *, where: str = "") -> Any:
-        raise AssertionError(f"{family} {name} was not expected")
-
-
 @pytest.fixture
 def ctx(tmp_path: Path) -> Context:
-    cache = tmp_path / "cache"
-    return Context(
-        assets=AssetStore(cache / "assets"),
-        cache_dir=cache,
-        state_dir=tmp_path / "state",
-        plugins=NoPlugins(),
-    )
+    return Host(cache_dir=tmp_path / "cache", state_dir=tmp_path / "state").context
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from accelerate_models import directory
+from accelerate_models.wanted import Wanted
 
 from accelerate_core.errors import ModelError
 from accelerate_core.protocols import Context
@@ -117,9 +118,9 @@ def test_a_source_that_changes_meanwhile_is_refused(
 ) -> None:
     build = directory.from_directory
 
-    def disturb(path: Path, *rest: Any) -> ModelSpec:
-        spec = build(path, *rest)
-        os.utime(path / "model.safetensors", ns=(1, 1))
+    def disturb(wanted: Wanted, *rest: Any) -> ModelSpec:
+        spec = build(wanted, *rest)
+        os.utime(wanted.path / "model.safetensors", ns=(1, 1))
         return spec
 
     monkeypatch.setattr(directory, "from_directory", disturb)

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from accelerate_models.families import FAMILIES
 
 from accelerate_core.protocols import Context
 from accelerate_core.types import ModelSpec
 
-ALL = sorted(FAMILIES)
+ALL = ["bert", "distilbert", "roberta", "xlm-roberta"]
 
 
 def inputs_for(spec: ModelSpec, batch: int, sequence: int, pad_id: int, left: bool = False) -> Any:

@@ -22,9 +22,10 @@ from accelerate_core.serial import from_plain, to_plain
 from accelerate_core.types import Asset, ModelSpec
 
 from .files import Stamp, stamp
+from .wanted import Wanted
 
 #: Raise this whenever a graph, a spec or a processor comes out differently for the same files.
-BUILDER_VERSION = 1
+BUILDER_VERSION = 2
 
 _LIBRARIES = ("accelerate-models", "onnx", "safetensors", "tokenizers")
 
@@ -35,15 +36,15 @@ def spec_assets(spec: ModelSpec) -> tuple[Asset, ...]:
 
 
 class Index:
-    """Map a path and a precision to the spec that was made from it."""
+    """Map what was wanted to the spec that was made of it."""
 
     def __init__(self, root: Path, assets: AssetStore) -> None:
         self._root = root
         self._assets = assets
 
-    def find(self, path: Path, precision: str) -> ModelSpec | None:
+    def find(self, wanted: Wanted) -> ModelSpec | None:
         """Return the remembered spec if its sources are unchanged and its assets sound."""
-        place = self._place(path, precision)
+        place = self._place(wanted)
         try:
             entry = json.loads(place.read_bytes())
             sources = {name: _as_stamp(value) for name, value in entry["sources"].items()}
@@ -62,12 +63,10 @@ class Index:
         if not all(sound):
             return None
         if touched:
-            self.remember(path, precision, sources, spec)
+            self.remember(wanted, sources, spec)
         return spec
 
-    def remember(
-        self, path: Path, precision: str, sources: Mapping[str, Stamp], spec: ModelSpec
-    ) -> None:
+    def remember(self, wanted: Wanted, sources: Mapping[str, Stamp], spec: ModelSpec) -> None:
         """Write an entry, whole or not at all."""
         entry = {
             "sources": sources,
@@ -79,7 +78,7 @@ class Index:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 json.dump(entry, file)
-            Path(temporary).replace(self._place(path, precision))
+            Path(temporary).replace(self._place(wanted))
         finally:
             Path(temporary).unlink(missing_ok=True)
 
@@ -88,9 +87,11 @@ class Index:
             return None
         return stamp(self._assets.path(asset.sha256))
 
-    def _place(self, path: Path, precision: str) -> Path:
+    def _place(self, wanted: Wanted) -> Path:
         versions = [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
-        identity = json.dumps([str(path), precision, BUILDER_VERSION, versions])
+        identity = json.dumps(
+            [str(wanted.path), wanted.part, wanted.precision, BUILDER_VERSION, versions]
+        )
         return self._root / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
 
 

@@ -74,9 +74,16 @@ class Checkpoint:
         self._prefix = prefix if any(name.startswith(prefix) for name in self._tensors) else ""
         self._used: set[str] = set()
 
+    def has(self, name: str) -> bool:
+        """Whether there is a tensor of that name, in the base model or in a task head."""
+        return self._find(name) is not None
+
+    def _find(self, name: str) -> StoredTensor | None:
+        return self._tensors.get(self._prefix + name) or self._tensors.get(name)
+
     def tensor(self, name: str, shape: tuple[int, ...]) -> StoredTensor:
         """Return a tensor of this shape; ModelError when missing, misshapen or of a wrong dtype."""
-        tensor = self._tensors.get(self._prefix + name)
+        tensor = self._find(name)
         if tensor is None:
             raise ModelError(
                 f"tensor {self._prefix + name!r} is missing",

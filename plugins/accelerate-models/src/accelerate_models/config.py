@@ -20,6 +20,15 @@ class ModelConfig:
 
     path: Path
     values: Mapping[str, Any]
+    #: Of a section: what its keys are called from the top of the file, "vision_config.".
+    prefix: str = ""
+
+    def section(self, key: str) -> ModelConfig:
+        """Return a nested object, such as a tower's configuration."""
+        value = self.values.get(key)
+        if not isinstance(value, dict):
+            raise self.fault(key, "an object")
+        return ModelConfig(self.path, value, f"{self.prefix}{key}.")
 
     def integer(self, key: str, default: int | None = None) -> int:
         """Return a whole number of at least 0."""
@@ -49,6 +58,13 @@ class ModelConfig:
             raise self.fault(key, *accepted)
         return str(value)
 
+    def flag(self, key: str, default: bool) -> bool:
+        """Return true or false."""
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            raise self.fault(key, "true", "false")
+        return value
+
     def refuse(self, key: str) -> None:
         """Refuse a switch that changes the architecture in a way no builder follows."""
         if self.values.get(key):
@@ -58,7 +74,7 @@ class ModelConfig:
         """Return the error for a value that cannot be used."""
         found = repr(self.values[key]) if key in self.values else "missing"
         return ModelError(
-            f"{key} is {found}",
+            f"{self.prefix}{key} is {found}",
             where=str(self.path),
             accepted=accepted,
             hint="If the model is right as it is, export it to ONNX and use file:PATH.",

@@ -5,49 +5,59 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from accelerate_core.errors import ModelError
+from accelerate_core.errors import ModelError, did_you_mean
+from accelerate_core.protocols import Plugins
 from accelerate_core.types import ModelSpec
 
 from .cache import AssetBatch
 from .checkpoint import open_checkpoint
 from .config import ModelConfig
 from .facts import facts_of, identity_of
-from .families import family_of
 from .files import SourceFiles
 from .graph import DATA_NAME, GRAPH_NAME, GraphBuilder
+from .hookspecs import BUILDERS
+from .hookspecs.builder import Builder, Part
 from .processors import prepare_processor
+from .wanted import Wanted
 
 _PRECISIONS = ("fp32", "fp16")
 
 
 def from_directory(
-    directory: Path, files: SourceFiles, batch: AssetBatch, precision: str
+    wanted: Wanted, files: SourceFiles, batch: AssetBatch, plugins: Plugins
 ) -> ModelSpec:
     """Build the graph, stream the weights, and return the spec.
 
     ModelError for anything in the directory that does not fit; weights are written last.
     """
-    if precision not in _PRECISIONS:
+    directory = wanted.path
+    if wanted.precision not in _PRECISIONS:
         raise ModelError(
-            f"this source does not build {precision}", where=str(directory), accepted=_PRECISIONS
+            f"this source does not build {wanted.precision}",
+            where=str(directory),
+            accepted=_PRECISIONS,
         )
     hint = "A Hugging Face directory has config.json; for an ONNX file use file:PATH."
     config_path = directory / "config.json"
     config = ModelConfig(config_path, files.json_object(config_path, hint))
-    family = family_of(config)
-    checkpoint = open_checkpoint(directory, files, family.prefix)
-    builder = GraphBuilder(checkpoint, precision)
-    details = family.build(builder, config)
+    builder = builder_of(config, plugins)
+    part_name = wanted.part or next(iter(builder.parts))
+    part = _part(builder, part_name, directory)
+    checkpoint = open_checkpoint(directory, files, builder.prefix)
+    g = GraphBuilder(checkpoint, wanted.precision)
+    details = part.build(g, config)
 
-    graph = builder.model()
+    graph = g.model()
     facts = facts_of(graph)
-    prepared = prepare_processor(
-        family.task, directory, files, facts, max_positions=details["max_positions"]
+    prepared = (
+        prepare_processor(part.processor, directory, files, facts, details)
+        if part.processor
+        else None
     )
 
     graph_asset = batch.put_bytes(graph.SerializeToString(deterministic=True), GRAPH_NAME)
     with batch.writer(DATA_NAME) as writer:
-        builder.write_weights(writer)
+        g.write_weights(writer)
     assets = (graph_asset, writer.asset)
     return ModelSpec(
         name=directory.name,
@@ -56,16 +66,46 @@ def from_directory(
         assets=assets,
         inputs=facts.inputs,
         outputs=facts.outputs,
-        task=family.task,
-        family=family.model_type,
-        precision=precision,
+        task=part.task,
+        family=builder.model_type,
+        precision=wanted.precision,
         parameters=facts.parameters,
         operators=facts.operators,
-        processor=prepared.store(batch),
+        processor=prepared.store(batch) if prepared else None,
         metadata={
             **details,
             **facts.metadata,
-            **prepared.notes,
+            **(prepared.notes if prepared else {}),
+            "part": part_name,
+            "parts": list(builder.parts),
             "unused_tensors": list(checkpoint.unused),
         },
     )
+
+
+def builder_of(config: ModelConfig, plugins: Plugins) -> Builder:
+    """Return the builder of a config.json's model_type; ModelError names the installed ones."""
+    plugins.add_family(BUILDERS)
+    model_type = config.values.get("model_type")
+    names = plugins.names(BUILDERS.name)
+    if not isinstance(model_type, str) or model_type not in names:
+        raise ModelError(
+            f"no builder for model_type {model_type!r}" if model_type else "it has no model_type",
+            where=str(config.path),
+            accepted=sorted(names),
+            hint="Any model runs from its ONNX export: use file:PATH/model.onnx. "
+            "A distribution can add a builder: see docs/plugins.md.",
+        )
+    builder: Builder = plugins.create(BUILDERS.name, model_type, where=str(config.path))
+    return builder
+
+
+def _part(builder: Builder, name: str, directory: Path) -> Part:
+    if name not in builder.parts:
+        raise ModelError(
+            f"a {builder.model_type} model has no part {name!r}",
+            where=str(directory),
+            accepted=tuple(builder.parts),
+            hint=did_you_mean(name, builder.parts),
+        )
+    return builder.parts[name]

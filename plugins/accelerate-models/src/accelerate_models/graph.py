@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NewType
 
 import attrs
@@ -36,10 +36,11 @@ _ALIGNMENT_BYTES = 64
 
 @attrs.frozen
 class Weight:
-    """Place one tensor of a checkpoint in the file of weights."""
+    """Place one weight, made from tensors of a checkpoint, in the file of weights."""
 
-    tensor: StoredTensor
-    is_transposed: bool
+    tensors: tuple[StoredTensor, ...]
+    compute: Callable[..., Array] | None  #: makes the weight of them; None: the one as it is
+    shape: tuple[int, ...]
     offset: int
     size_bytes: int
 
@@ -79,12 +80,16 @@ class GraphBuilder:
         yield
         self._scopes.pop()
 
-    def input(self, name: str) -> Value:
-        """Add an int64 input [batch, sequence]."""
-        self._graph.input.append(
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
-        )
-        return Value(name)
+    def input(
+        self,
+        name: str,
+        shape: Sequence[int | str] = ("batch", "sequence"),
+        dtype: str = "int64",
+    ) -> Value:
+        """Add an input; a float32 one is turned into what the graph computes in."""
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        self._graph.input.append(helper.make_tensor_value_info(name, kind, shape))
+        return self.cast(Value(name), self.dtype) if dtype == "float32" else Value(name)
 
     def output(self, value: Value, name: str, shape: Sequence[int | str]) -> None:
         """Make a value an output: float32, whatever the graph computes in."""
@@ -96,6 +101,12 @@ class GraphBuilder:
         )
         self._graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
+    def cast(self, value: Value, dtype: str) -> Value:
+        """Return a float value in "float32" or "float16"; the value itself in a float32 graph."""
+        if self.dtype == "float32":
+            return value
+        return self.op("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
     def op(self, op_type: str, *inputs: Value, **attributes: Any) -> Value:
         """Add a node with one output and return that output."""
         name = self._unique("/".join([*self._scopes, op_type]))
@@ -105,23 +116,58 @@ class GraphBuilder:
         self._graph.node.append(node)
         return Value(node.output[0])
 
+    def has_weight(self, name: str) -> bool:
+        """Whether the checkpoint has a tensor of that name."""
+        return self._checkpoint.has(name)
+
     def weight(self, name: str, shape: tuple[int, ...], *, transpose: bool = False) -> Value:
-        """Return a tensor of the checkpoint; `shape` is the one it must have there."""
+        """Return a tensor of the checkpoint; `shape` is the one it must have there.
+
+        A tensor is stored once: asked for both ways, the second one is transposed in the graph,
+        where ONNX Runtime folds the transposition into the product.
+        """
         if name not in self._weights:
-            tensor = self._checkpoint.tensor(name, shape)
-            offset = -(-self._end // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
-            size_bytes = math.prod(shape) * np.dtype(self.dtype).itemsize
-            self._weights[name] = Weight(tensor, transpose, offset, size_bytes)
-            self._end = offset + size_bytes
-            entry = self._graph.initializer.add(
-                name=name,
-                data_type=self.onnx_dtype,
-                dims=shape[::-1] if transpose else shape,
-                data_location=TensorProto.EXTERNAL,
-            )
-            for key, value in (("location", DATA_NAME), ("offset", offset), ("length", size_bytes)):
-                entry.external_data.add(key=key, value=str(value))
+            tensors = (self._checkpoint.tensor(name, shape),)
+            if transpose:
+                self._place(name, tensors, np.transpose, shape[::-1])
+            else:
+                self._place(name, tensors, None, shape)
+        is_transposed = self._weights[name].compute is not None
+        return Value(name) if transpose == is_transposed else self.op("Transpose", Value(name))
+
+    def computed(
+        self,
+        name: str,
+        parts: Mapping[str, tuple[int, ...]],
+        compute: Callable[..., Array],
+        shape: tuple[int, ...],
+    ) -> Value:
+        """Return a weight made from tensors of the checkpoint when the weights are written.
+
+        `parts` maps their names to their shapes; `compute` gets them as float32 in that order and
+        returns an array of `shape`.
+        """
+        if name not in self._weights:
+            tensors = [self._checkpoint.tensor(part, size) for part, size in parts.items()]
+            self._place(name, tensors, compute, shape)
         return Value(name)
+
+    def _place(
+        self,
+        name: str,
+        tensors: Sequence[StoredTensor],
+        compute: Callable[..., Array] | None,
+        shape: tuple[int, ...],
+    ) -> None:
+        offset = -(-self._end // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+        size_bytes = math.prod(shape) * np.dtype(self.dtype).itemsize
+        self._weights[name] = Weight(tuple(tensors), compute, shape, offset, size_bytes)
+        self._end = offset + size_bytes
+        entry = self._graph.initializer.add(
+            name=name, data_type=self.onnx_dtype, dims=shape, data_location=TensorProto.EXTERNAL
+        )
+        for key, value in (("location", DATA_NAME), ("offset", offset), ("length", size_bytes)):
+            entry.external_data.add(key=key, value=str(value))
 
     def constant(self, values: Array) -> Value:
         """Return a small constant, shared by all that ask for the same one."""
@@ -154,10 +200,16 @@ class GraphBuilder:
         end = 0
         for weight in self._weights.values():
             writer.write(b"\0" * (weight.offset - end))
-            values = weight.tensor.read(self.dtype)
-            values = np.ascontiguousarray(values.T if weight.is_transposed else values)
-            writer.write(values.reshape(-1).view(np.uint8).data)
+            writer.write(self._values(weight).reshape(-1).view(np.uint8).data)
             end = weight.offset + weight.size_bytes
+
+    def _values(self, weight: Weight) -> Array:
+        # Arithmetic is done in float32; what only moves is never wider than it has to be.
+        moves = weight.compute in (None, np.transpose)
+        values = [tensor.read(self.dtype if moves else "float32") for tensor in weight.tensors]
+        made = weight.compute(*values) if weight.compute else values[0]
+        assert made.shape == weight.shape, f"{made.shape} was promised as {weight.shape}"
+        return np.ascontiguousarray(made, self.dtype)
 
     def _unique(self, name: str) -> str:
         count = self._names.get(name, 0)

@@ -18,6 +18,7 @@ from .facts import all_nodes, all_tensors, facts_of, identity_of, size_bytes
 from .files import SourceFiles, check_inside
 from .graph import GRAPH_NAME
 from .processors import prepare_processor_beside
+from .wanted import Wanted
 
 #: A protobuf message cannot be larger; weights beyond it lie in external data.
 _GRAPH_LIMIT_BYTES = (1 << 31) - 1
@@ -34,8 +35,15 @@ _DTYPES = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDE
 _EXPORT_HINT = "Export the model again, or download the file again: it may be truncated."
 
 
-def from_onnx(path: Path, files: SourceFiles, batch: AssetBatch, precision: str) -> ModelSpec:
+def from_onnx(wanted: Wanted, files: SourceFiles, batch: AssetBatch) -> ModelSpec:
     """Check the graph, copy it and its external data into the store, and return the spec."""
+    path, precision = wanted.path, wanted.precision
+    if wanted.part:
+        raise ModelError(
+            f"an ONNX file is one graph: it has no part {wanted.part!r}",
+            where=str(path),
+            hint=f"Use file:{path}.",
+        )
     files.require(path, _EXPORT_HINT)
     model = _read_graph(path)
     _check_structure(model, path)

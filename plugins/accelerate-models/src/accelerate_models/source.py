@@ -14,6 +14,7 @@ from accelerate_core.types import PRECISIONS, ModelSpec, ProcessorSpec
 
 from .cache import AssetBatch, Index
 from .files import SourceFiles
+from .wanted import Wanted, split_part
 
 
 class Source(ModelSource):
@@ -28,13 +29,14 @@ class Source(ModelSource):
         """Return the model, its assets in the store; ModelError when it is not usable."""
         if precision not in PRECISIONS:
             raise ModelError(f"{precision!r} is not a precision", accepted=PRECISIONS)
-        path = self._locate(reference.partition(":")[2])
+        place, part = split_part(reference.partition(":")[2])
+        wanted = Wanted(self._locate(place), precision, part)
         try:
-            spec = self._index.find(path, precision) or self._create(path, precision)
+            spec = self._index.find(wanted) or self._create(wanted)
         except OSError as error:
             raise ModelError(
                 f"reading the model or storing it failed: {error}",
-                where=str(path),
+                where=str(wanted.path),
                 hint=f"Check rights and free space, also of {self._ctx.cache_dir}.",
             ) from error
         return attrs.evolve(spec, name=name, source=reference)
@@ -45,17 +47,17 @@ class Source(ModelSource):
 
         return build_processor(spec, self._ctx.assets)
 
-    def _create(self, path: Path, precision: str) -> ModelSpec:
+    def _create(self, wanted: Wanted) -> ModelSpec:
         files = SourceFiles()
         with AssetBatch(self._ctx.assets) as batch:
-            if path.is_dir():
+            if wanted.path.is_dir():
                 from .directory import from_directory
 
-                spec = from_directory(path, files, batch, precision)
+                spec = from_directory(wanted, files, batch, self._ctx.plugins)
             else:
                 from .onnx_file import from_onnx
 
-                spec = from_onnx(path, files, batch, precision)
+                spec = from_onnx(wanted, files, batch)
             files.check_unchanged()
-            self._index.remember(path, precision, files.stamps, spec)
+            self._index.remember(wanted, files.stamps, spec)
         return spec

@@ -1,32 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The registry: `model_type` of a config.json -> the family that builds its graph.
+"""The model types this distribution builds: plugins of the group `accelerate_models.builders`.
 
-A new family is one module with a `FAMILY`, and one line here.
+A new one is a module with `BUILDERS`, a line here and one in pyproject.toml. Another distribution
+adds its own in the same way; see examples/plugins.
 """
 
 from __future__ import annotations
 
-from accelerate_core.errors import ModelError
+import importlib
+from typing import Any
 
-from ..config import ModelConfig
-from . import bert, distilbert, roberta
-from .family import Family
+import attrs
 
-FAMILIES: dict[str, Family] = {
-    family.model_type: family
-    for family in (bert.FAMILY, distilbert.FAMILY, roberta.FAMILY, roberta.XLM_FAMILY)
-}
+from accelerate_core.markers import hookimpl
+from accelerate_core.protocols import Context
+
+from ..hookspecs.builder import Builder
 
 
-def family_of(config: ModelConfig) -> Family:
-    """Return the family of a config.json; ModelError names the supported ones."""
-    model_type = config.values.get("model_type")
-    family = FAMILIES.get(model_type) if isinstance(model_type, str) else None
-    if family is None:
-        raise ModelError(
-            f"no builder for model_type {model_type!r}" if model_type else "it has no model_type",
-            where=str(config.path),
-            accepted=sorted(FAMILIES),
-            hint="Any model runs from its ONNX export: use file:PATH/model.onnx.",
-        )
-    return family
+@attrs.frozen(eq=False)
+class BuiltIn:
+    """Offer one model type; its module, and onnx with it, is imported when it is used."""
+
+    name: str
+    module: str
+
+    @hookimpl
+    def builder_create(self, settings: Any, ctx: Context) -> Builder:
+        """Return the builder of this model type."""
+        module = importlib.import_module(f"{__name__}.{self.module}")
+        found: Builder = next(one for one in module.BUILDERS if one.model_type == self.name)
+        return found
+
+
+BERT = BuiltIn("bert", "bert")
+DISTILBERT = BuiltIn("distilbert", "distilbert")
+ROBERTA = BuiltIn("roberta", "roberta")
+XLM_ROBERTA = BuiltIn("xlm-roberta", "roberta")

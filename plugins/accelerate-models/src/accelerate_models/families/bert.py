@@ -6,20 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from ..blocks import (
-    ACTIVATIONS,
-    AttentionNames,
-    EncoderSizes,
-    LayerNames,
-    embedding,
-    first_rows,
-    layer_norm,
-    padding_bias,
-    post_norm_layer,
-)
+from ..blocks.attention import AttentionNames
+from ..blocks.layers import ACTIVATIONS, embedding, first_rows, layer_norm
+from ..blocks.masks import padding_bias
+from ..blocks.post_norm import EncoderSizes, LayerNames, post_norm_layer
 from ..config import ModelConfig
 from ..graph import GraphBuilder, Value
-from .family import Family
+from ..hookspecs.builder import Builder, Part
 
 #: Return position embeddings for input_ids: [sequence, hidden] or [batch, sequence, hidden].
 Positions: TypeAlias = Callable[[GraphBuilder, ModelConfig, Value, int], Value]
@@ -83,4 +76,5 @@ def _layer_names(layer: str) -> LayerNames:
     )
 
 
-FAMILY = Family(model_type="bert", task="text_embedding", prefix="bert.", build=build)
+_PARTS = {"model": Part(task="text_embedding", processor="text_embedding", build=build)}
+BUILDERS = [Builder(model_type="bert", prefix="bert.", parts=_PARTS)]

@@ -6,20 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..blocks import (
-    ACTIVATIONS,
-    AttentionNames,
-    EncoderSizes,
-    LayerNames,
-    embedding,
-    first_rows,
-    layer_norm,
-    padding_bias,
-    post_norm_layer,
-)
+from ..blocks.attention import AttentionNames
+from ..blocks.layers import ACTIVATIONS, embedding, first_rows, layer_norm
+from ..blocks.masks import padding_bias
+from ..blocks.post_norm import EncoderSizes, LayerNames, post_norm_layer
 from ..config import ModelConfig
 from ..graph import GraphBuilder
-from .family import Family
+from ..hookspecs.builder import Builder, Part
 
 
 def build(g: GraphBuilder, config: ModelConfig) -> Mapping[str, Any]:
@@ -71,4 +64,5 @@ def _layer_names(layer: str) -> LayerNames:
     )
 
 
-FAMILY = Family(model_type="distilbert", task="text_embedding", prefix="distilbert.", build=build)
+_PARTS = {"model": Part(task="text_embedding", processor="text_embedding", build=build)}
+BUILDERS = [Builder(model_type="distilbert", prefix="distilbert.", parts=_PARTS)]

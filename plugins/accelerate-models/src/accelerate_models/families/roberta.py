@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from ..blocks import embedding
+from ..blocks.layers import embedding
 from ..config import ModelConfig
 from ..graph import GraphBuilder, Value
+from ..hookspecs.builder import Builder, Part
 from .bert import build_encoder
-from .family import Family
 
 
 def build(g: GraphBuilder, config: ModelConfig) -> Mapping[str, Any]:
@@ -40,5 +40,8 @@ def _positions(g: GraphBuilder, config: ModelConfig, ids: Value, hidden: int) ->
     return embedding(g, positions, "embeddings.position_embeddings", rows, hidden)
 
 
-FAMILY = Family(model_type="roberta", task="text_embedding", prefix="roberta.", build=build)
-XLM_FAMILY = Family(model_type="xlm-roberta", task="text_embedding", prefix="roberta.", build=build)
+_PARTS = {"model": Part(task="text_embedding", processor="text_embedding", build=build)}
+BUILDERS = [
+    Builder(model_type="roberta", prefix="roberta.", parts=_PARTS),
+    Builder(model_type="xlm-roberta", prefix="roberta.", parts=_PARTS),
+]

@@ -31,7 +31,7 @@ _TOKENIZER_HINT = (
 
 
 def prepare(
-    directory: Path, files: SourceFiles, facts: Facts, max_positions: int | None
+    directory: Path, files: SourceFiles, facts: Facts, details: Mapping[str, Any]
 ) -> Prepared:
     """Return the processor of a directory; ModelError for files that are missing or wrong."""
     path = files.require(directory / "tokenizer.json", _TOKENIZER_HINT)
@@ -41,7 +41,8 @@ def prepare(
     sentence = _optional(files, directory / "sentence_bert_config.json")
     pooling, normalize, source = _pooling(directory, files)
 
-    lengths = (max_positions or config_positions(config), sentence.get("max_seq_length"))
+    positions = details.get("max_positions") or config_positions(config)
+    lengths = (positions, sentence.get("max_seq_length"))
     known = [n for n in lengths if isinstance(n, int) and not isinstance(n, bool) and n > 0]
     special = tokenizer.num_special_tokens_to_add(False)
     if not known or min(known) <= special:
@@ -79,7 +80,7 @@ def prepare_beside(directory: Path, files: SourceFiles, facts: Facts) -> Prepare
     is_encoder = {"input_ids"} <= names <= {"input_ids", "attention_mask", "token_type_ids"}
     if not all(has_files) or not is_encoder or _token_output(facts) is None:
         return None
-    return prepare(directory, files, facts, None)
+    return prepare(directory, files, facts, {})
 
 
 def parse_tokenizer(text: bytes, where: str) -> Any:

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks as what is added to attention scores: 0, or so low that softmax makes it exactly 0."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph import GraphBuilder, Value
+
+
+def padding_bias(g: GraphBuilder, mask: Value) -> Value:
+    """Turn a mask of 1 and 0 [batch, sequence] into 0 and a huge negative [batch, 1, 1, sequence].
+
+    After softmax a masked position is exactly 0.
+    """
+    with g.scope("padding_bias"):
+        numbers = g.op("Cast", mask, to=g.onnx_dtype)
+        bias = g.op("Mul", g.op("Sub", g.number(1.0), numbers), g.number(_lowest(g)))
+        return g.op("Unsqueeze", bias, g.integers(1, 2))
+
+
+def causal_bias(g: GraphBuilder, ids: Value, mask: Value) -> Value:
+    """Let each position see itself and what came before, padding excepted: [batch, 1, new, all].
+
+    `ids` [batch, new] are the last of the positions that `mask` [batch, all] covers: with a cache
+    of keys and values the mask covers the past, too.
+    """
+    with g.scope("causal_bias"):
+        new, all_ = (g.op("Shape", value, start=1, end=2) for value in (ids, mask))
+        zero, one = (g.constant(np.array(n, np.int64)) for n in (0, 1))
+        end = g.op("Squeeze", all_)
+        columns = g.op("Range", zero, end, one)
+        rows = g.op("Range", g.op("Squeeze", g.op("Sub", all_, new)), end, one)
+        is_later = g.op("Greater", columns, g.op("Unsqueeze", rows, g.integers(1)))
+        later = g.op("Mul", g.op("Cast", is_later, to=g.onnx_dtype), g.number(_lowest(g)))
+        later = g.op("Unsqueeze", later, g.integers(0, 1))
+    # Not a sum: two of the lowest numbers make an infinity.
+    return g.op("Min", padding_bias(g, mask), later)
+
+
+def _lowest(g: GraphBuilder) -> float:
+    # float16 leaves room for the score that is added to it: no infinity ever arises.
+    return -60000.0 if g.dtype == "float16" else float(np.finfo(np.float32).min)
