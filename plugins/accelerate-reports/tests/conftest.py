@@ -39,7 +39,7 @@ def ctx(cache_dir: Path, tmp_path: Path) -> Context:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     with Chromium(tmp_path_factory.mktemp("chromium")) as browser:
         yield browser
