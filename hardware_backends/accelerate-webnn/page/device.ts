@@ -67,7 +67,8 @@ export async function openDevice(
   const context = chosen === undefined ? undefined : contexts.get(chosen);
   for (const [type, other] of contexts) if (type !== chosen) other.destroy();
   if (chosen === undefined || context === undefined) {
-    const reasons = order.map((type) => `${type}: ${findings[type] ?? "?"}`).join("; ");
+    const types = Map.groupBy(order, (type) => findings[type] ?? "?");
+    const reasons = [...types].map(([reason, all]) => `${reason} (${all.join(", ")})`).join("; ");
     throw new PageFailure("unavailable", `WebNN has an API here but no device that computes: ${reasons}`);
   }
   return { context, asked: chosen, ran: ran.get(chosen) ?? chosen, findings };

@@ -37,6 +37,9 @@ class TestWebNnInHeadlessShell(EngineContract):
 @pytest.mark.browser("chromium")
 async def test_a_browser_whose_webnn_makes_no_context_is_unavailable(context: Context) -> None:
     backend = context.plugins.create("backends", "webnn")
-    with pytest.raises(BackendUnavailable, match=r"WebNN|context"):
+    with pytest.raises(BackendUnavailable, match=r"WebNN|context") as caught:
         await backend.start(Target.parse("webnn:chromium"), context)
     await backend.close()
+    message = caught.value.info.message
+    assert message.count("createContext") == 1 and "(npu, gpu, cpu)" in message
+    assert "accel browsers install chromium-headless-shell" in (caught.value.info.hint or "")

@@ -57,11 +57,15 @@ async def start_worker(
         begin = time.perf_counter()
         launched = await _launch(launcher, settings, lease, found, invitation)
         undo.push_async_callback(launched.close, kill=True)
-        connection, ready = await _arrive(invitation, launched, settings, target)
+        connection, ready = await _arrive(invitation, launched, settings, target, traits.remedy)
         undo.callback(connection.lose, "the start was given up")
         launch_ms = (time.perf_counter() - begin) * 1e3
         hello, ready = connection.said_hello.result(), _judged(ready, module)
-        details = {"launcher": settings.launcher, "slot": lease.slot_id, "port": lease.port}
+        details = {
+            "launcher": launched.launcher or settings.launcher,
+            "slot": lease.slot_id,
+            "port": lease.port,
+        }
         info = _info(target, found, hello, ready, details, launch_ms)
         undo.pop_all()
         parts = Parts(hub=hub, lease=lease, bridge=bridge, launched=launched, connection=connection)
@@ -110,7 +114,11 @@ async def _launch(
 
 
 async def _arrive(
-    invitation: Invitation, launched: Launched, settings: BrowserSettings, target: Target
+    invitation: Invitation,
+    launched: Launched,
+    settings: BrowserSettings,
+    target: Target,
+    remedy: str | None,
 ) -> tuple[Connection, Ready]:
     """Wait until the page connected and its engine is ready, the browser ended, or time is up."""
     gone = asyncio.create_task(launched.wait_gone())
@@ -129,6 +137,10 @@ async def _arrive(
             where=str(target),
             hint="On a slow machine raise start_timeout_s; else try another browser or launcher.",
         ) from None
+    except BackendUnavailable as error:
+        if error.info.hint is not None:
+            raise
+        raise BackendUnavailable(error.info.message, where=str(target), hint=remedy) from error
     except WorkerLost as error:
         raise BackendUnavailable(
             f"{target.browser}'s page went away while it started: {error.info.message}",

@@ -31,5 +31,7 @@ class Traits:
     name: str
     #: Browsers that cannot run it, and why. Others are tried: a present API proves nothing.
     lacking: Mapping[str, str] = attrs.field(factory=dict)
+    #: What to do where a browser has the API and no device behind it.
+    remedy: str | None = None
     needs_static_shapes: bool = False
     check_load: CheckLoad = check_format

@@ -32,6 +32,8 @@ class WebGpuPlugin:
         traits = Traits(
             name=self.name,
             lacking={"webkitgtk": "WebKitGTK has no WebGPU"},
+            remedy="The browser says why on its page chrome://gpu (about:support in Firefox); "
+            "without a GPU set software = true in the launcher's settings.",
             check_load=check_load,
         )
         return BrowserBackend(traits, settings or BrowserSettings(), ctx)

@@ -25,6 +25,11 @@ _LACKING = {
     "webkitgtk": "WebKitGTK has no WebNN",
 }
 
+_REMEDY = (
+    "A browser that computes WebNN on the CPU: accel browsers install chromium-headless-shell, "
+    "then webnn:chromium-headless-shell."
+)
+
 
 class WebNnPlugin:
     """Offer the backend `webnn`: the neural network API of a browser."""
@@ -36,7 +41,11 @@ class WebNnPlugin:
     def backend_create(self, settings: BrowserSettings | None, ctx: Context) -> Backend:
         """Return the backend; starts no browser."""
         traits = Traits(
-            name=self.name, lacking=_LACKING, needs_static_shapes=True, check_load=check_load
+            name=self.name,
+            lacking=_LACKING,
+            remedy=_REMEDY,
+            needs_static_shapes=True,
+            check_load=check_load,
         )
         return BrowserBackend(traits, settings or BrowserSettings(), ctx)
 

@@ -74,6 +74,7 @@ class Launched:
 
     pid: int  #: the browser's main process
     tag: str
+    launcher: str = ""  #: name of the launcher that started it, however that one was chosen
 
     async def close(self, *, kill: bool = False) -> None:
         """Ask the browser to end, then kill what is left and remove its temporary folders.

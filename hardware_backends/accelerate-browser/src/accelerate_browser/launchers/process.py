@@ -143,6 +143,8 @@ async def _start(scene: stage.Stage, command: list[str]) -> Launched:
 class ProcessLaunched(Launched):
     """A browser started as a child of this process."""
 
+    launcher = "process"
+
     def __init__(self, scene: stage.Stage, process: Process, helpers: list[Process]) -> None:
         self.pid = process.pid
         self.tag = scene.request.tag

@@ -124,6 +124,8 @@ class SeleniumLauncher(Launcher):
 class SeleniumLaunched(Launched):
     """A browser behind its driver. Whatever happens, both end with `close`."""
 
+    launcher = "selenium"
+
     def __init__(self, scene: stage.Stage) -> None:
         self.pid = 0
         self.tag = scene.request.tag
