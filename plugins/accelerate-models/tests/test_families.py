@@ -87,7 +87,9 @@ def test_padding_changes_nothing(
     )
 
 
-@pytest.mark.parametrize("kind", ["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "tanh"])
+@pytest.mark.parametrize(
+    "kind", ["gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "tanh"]
+)
 def test_every_activation(
     kind: str, tmp_path: Path, make_checkpoint: Any, resolve: Any, run: Any
 ) -> None:

@@ -66,13 +66,19 @@ def key_value(
     names: AttentionNames,
     sizes: AttentionSizes,
     *,
+    key_memory: Value | None = None,
     rotate: Callable[[Value], Value] | None = None,
     past: KeyValue | None = None,
 ) -> KeyValue:
-    """Project the positions that are asked, turn their keys, and put them behind the past."""
+    """Project the positions that are asked, turn their keys, and put them behind the past.
+
+    `key_memory` is what keys are made of where that is not `memory`: in DETR they alone know
+    where they are.
+    """
+    sources = {"key": memory if key_memory is None else key_memory, "value": memory}
     key, value = (
-        _heads(g, memory, name, sizes.memory, sizes.kv_heads, sizes.head_size, part in names.biased)
-        for part, name in (("key", names.key), ("value", names.value))
+        _heads(g, source, name, sizes.memory, sizes.kv_heads, sizes.head_size, part in names.biased)
+        for (part, source), name in zip(sources.items(), (names.key, names.value), strict=True)
     )
     if rotate is not None:
         key = rotate(key)

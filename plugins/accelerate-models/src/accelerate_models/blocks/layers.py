@@ -9,7 +9,16 @@ import numpy as np
 
 from ..graph import GraphBuilder, Value
 
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh")
+ACTIVATIONS = (
+    "gelu",
+    "gelu_new",
+    "gelu_pytorch_tanh",
+    "quick_gelu",
+    "relu",
+    "silu",
+    "swish",
+    "tanh",
+)
 
 
 def linear(
@@ -65,6 +74,8 @@ def activation(g: GraphBuilder, x: Value, kind: str) -> Value:
                 cube = g.op("Mul", g.op("Mul", x, x), x)
                 sum_ = g.op("Add", x, g.op("Mul", cube, g.number(0.044715)))
                 inner = g.op("Tanh", g.op("Mul", sum_, g.number(math.sqrt(2.0 / math.pi))))
+            case "quick_gelu":
+                return g.op("Mul", x, g.op("Sigmoid", g.op("Mul", x, g.number(1.702))))
             case "relu":
                 return g.op("Relu", x)
             case "silu" | "swish":
