@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,18 +38,28 @@ class ModelConfig:
             raise self.fault(key, "a whole number")
         return value
 
-    def size(self, key: str) -> int:
-        """Return a whole number of at least 1."""
+    def size(self, key: str, default: int | None = None) -> int:
+        """Return a whole number of at least 1; `default` where the file has none, or null."""
+        if default is not None and self.values.get(key) is None:
+            return default
         value = self.integer(key)
         if value < 1:
             raise self.fault(key, "a whole number of at least 1")
         return value
 
     def number(self, key: str, default: float) -> float:
-        """Return a number above 0."""
+        """Return a number between 0 and 1."""
         value = self.values.get(key, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
             raise self.fault(key, "a number between 0 and 1")
+        return float(value)
+
+    def positive(self, key: str, default: float | None = None) -> float:
+        """Return a finite number above 0."""
+        value = self.values.get(key, default)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not 0 < value < math.inf:
+            raise self.fault(key, "a number above 0")
         return float(value)
 
     def choice(self, key: str, accepted: tuple[str, ...], default: str) -> str:

@@ -14,7 +14,7 @@ import onnx
 
 from accelerate_core.types import Asset, TensorSpec
 
-from .graph import BLOCK_KEY
+from .graph import BLOCK_KEY, CONSTANT_PREFIX
 
 #: "encoder.layer.3" in "encoder.layer.3.output.dense.weight" or "/encoder/layer.3/output/Add".
 _NUMBERED = re.compile(r"[A-Za-z_][\w.]*?\.\d+(?=[./]|$)")
@@ -121,11 +121,11 @@ def size_bytes(tensor: onnx.TensorProto) -> int:
 
 
 def _is_parameter(tensor: onnx.TensorProto) -> bool:
-    """Shapes, axes and scalars of the arithmetic are no parameters."""
+    """Shapes, axes, scalars and tables that no training made are no parameters."""
     kind = onnx.TensorProto
     if tensor.data_type in (kind.INT64, kind.INT32, kind.BOOL, kind.STRING):
         return False
-    return len(tensor.dims) > 0
+    return len(tensor.dims) > 0 and not tensor.name.startswith(CONSTANT_PREFIX)
 
 
 def _blocks_of_weights(

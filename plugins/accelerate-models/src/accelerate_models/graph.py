@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NewType
@@ -29,9 +30,12 @@ OPSET = 17
 IR_VERSION = 8
 #: Metadata key of a node: the block it belongs to, e.g. "encoder.layer.3".
 BLOCK_KEY = "accelerate.block"
+#: What the names of numbers start with that are in no checkpoint.
+CONSTANT_PREFIX = "constant/"
 GRAPH_NAME = "model.onnx"
 DATA_NAME = "model.onnx.data"
 _ALIGNMENT_BYTES = 64
+_LONGEST_NAME = 80
 
 
 @attrs.frozen
@@ -172,7 +176,10 @@ class GraphBuilder:
     def constant(self, values: Array) -> Value:
         """Return a small constant, shared by all that ask for the same one."""
         parts = [values.dtype.name, *map(str, values.shape), *map(str, values.flatten().tolist())]
-        name = "constant/" + "_".join(parts)
+        text = "_".join(parts)
+        if len(text) > _LONGEST_NAME:
+            text = f"{values.dtype.name}_{hashlib.sha256(text.encode()).hexdigest()}"
+        name = CONSTANT_PREFIX + text
         if name not in self._initializers:
             self._initializers.add(name)
             self._graph.initializer.append(numpy_helper.from_array(values, name))

@@ -19,23 +19,33 @@ def padding_bias(g: GraphBuilder, mask: Value) -> Value:
         return g.op("Unsqueeze", bias, g.integers(1, 2))
 
 
-def causal_bias(g: GraphBuilder, ids: Value, mask: Value) -> Value:
+def causal_bias(
+    g: GraphBuilder, ids: Value, mask: Value | None = None, *, window: int | None = None
+) -> Value:
     """Let each position see itself and what came before, padding excepted: [batch, 1, new, all].
 
     `ids` [batch, new] are the last of the positions that `mask` [batch, all] covers: with a cache
-    of keys and values the mask covers the past, too.
+    of keys and values the mask covers the past, too. Without a mask the shape is [1, 1, new, new].
+    With a `window` a position sees only itself and the `window - 1` before it.
     """
     with g.scope("causal_bias"):
-        new, all_ = (g.op("Shape", value, start=1, end=2) for value in (ids, mask))
+        new = g.op("Shape", ids, start=1, end=2)
+        all_ = new if mask is None else g.op("Shape", mask, start=1, end=2)
         zero, one = (g.constant(np.array(n, np.int64)) for n in (0, 1))
         end = g.op("Squeeze", all_)
         columns = g.op("Range", zero, end, one)
         rows = g.op("Range", g.op("Squeeze", g.op("Sub", all_, new)), end, one)
-        is_later = g.op("Greater", columns, g.op("Unsqueeze", rows, g.integers(1)))
-        later = g.op("Mul", g.op("Cast", is_later, to=g.onnx_dtype), g.number(_lowest(g)))
-        later = g.op("Unsqueeze", later, g.integers(0, 1))
+        rows = g.op("Unsqueeze", rows, g.integers(1))
+        is_hidden = g.op("Greater", columns, rows)
+        if window is not None:
+            oldest = g.op("Sub", rows, g.constant(np.array(window - 1, np.int64)))
+            is_hidden = g.op("Or", is_hidden, g.op("Less", columns, oldest))
+        hidden = g.op("Mul", g.op("Cast", is_hidden, to=g.onnx_dtype), g.number(_lowest(g)))
+        hidden = g.op("Unsqueeze", hidden, g.integers(0, 1))
+    if mask is None:
+        return hidden
     # Not a sum: two of the lowest numbers make an infinity.
-    return g.op("Min", padding_bias(g, mask), later)
+    return g.op("Min", padding_bias(g, mask), hidden)
 
 
 def _lowest(g: GraphBuilder) -> float:
