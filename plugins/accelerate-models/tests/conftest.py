@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import accelerate_models
@@ -17,27 +18,15 @@ from accelerate_core.host import Host
 from accelerate_core.protocols import Context, ModelSource
 from accelerate_core.types import ModelSpec
 
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "a", "mat", ".")
-SIZES: dict[str, dict[str, Any]] = {
-    "bert": {
-        "vocab_size": 53,
-        "hidden_size": 21,
-        "num_attention_heads": 3,
-        "num_hidden_layers": 3,
-        "intermediate_size": 37,
-        "max_position_embeddings": 41,
-    },
-    "distilbert": {
-        "vocab_size": 53,
-        "dim": 21,
-        "n_heads": 3,
-        "n_layers": 3,
-        "hidden_dim": 37,
-        "max_position_embeddings": 41,
-    },
-}
-SIZES["roberta"] = {**SIZES["bert"], "type_vocab_size": 1, "pad_token_id": 1}
-SIZES["xlm-roberta"] = SIZES["roberta"]
+
+def checkpoints(name: str) -> ModuleType:
+    """Load a module of `checkpoints/`, as tools that are not tests do: by its path."""
+    path = Path(__file__).parent / "checkpoints" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"checkpoints_{name}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
@@ -93,25 +82,9 @@ def run(ctx: Context, tmp_path: Path) -> Callable[..., dict[str, np.ndarray]]:
 
 @pytest.fixture(scope="session")
 def make_checkpoint() -> Callable[..., Any]:
-    """Write a random checkpoint and return its torch model."""
-    import torch
-    import transformers
-
-    def call(
-        directory: Path, model_type: str, *, dtype: torch.dtype = torch.float32, **changes: Any
-    ) -> Any:
-        torch.manual_seed(7)
-        config = transformers.AutoConfig.for_model(model_type, **{**SIZES[model_type], **changes})
-        model = transformers.AutoModel.from_config(config, attn_implementation="eager").eval()
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.normal_(1.0 if "orm.weight" in name else 0.0, 0.3)
-        model = model.to(dtype)
-        model.save_pretrained(directory)
-        write_tokenizer(directory)
-        return model
-
-    return call
+    """Write a random text checkpoint and return its torch model; see checkpoints/text.py."""
+    write: Callable[..., Any] = checkpoints("text").write
+    return write
 
 
 @pytest.fixture
@@ -120,15 +93,3 @@ def checkpoint(tmp_path: Path, make_checkpoint: Callable[..., Any]) -> Path:
     directory = tmp_path / "checkpoint"
     make_checkpoint(directory, "bert")
     return directory
-
-
-def write_tokenizer(directory: Path) -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    tokenizer = Tokenizer(
-        models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer.save(str(directory / "tokenizer.json"))
-    (directory / "tokenizer_config.json").write_text(json.dumps({"pad_token": "[PAD]"}))

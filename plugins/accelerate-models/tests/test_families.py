@@ -121,9 +121,7 @@ def test_fp16_takes_and_gives_the_same_types(
 def test_half_precision_checkpoints_are_widened(
     dtype: str, tmp_path: Path, make_checkpoint: Any, resolve: Any, run: Any
 ) -> None:
-    import torch
-
-    model = make_checkpoint(tmp_path / "m", "bert", dtype=getattr(torch, dtype))
+    model = make_checkpoint(tmp_path / "m", "bert", dtype=dtype)
     spec = resolve(f"dir:{tmp_path / 'm'}")
     inputs = inputs_for(spec, 2, 5, 0)
     actual = run(spec, inputs)["last_hidden_state"]
