@@ -54,12 +54,19 @@ def embedding(g: GraphBuilder, ids: Value, name: str, rows: int, size: int) -> V
     return g.op("Gather", g.weight(f"{name}.weight", (rows, size)), ids)
 
 
-def first_rows(g: GraphBuilder, like: Value, name: str, rows: int, size: int) -> Value:
-    """Return one row of a table per position of `like` [batch, sequence]: [sequence, size]."""
+def first_rows(
+    g: GraphBuilder, like: Value, name: str, rows: int, size: int, *, skipped: int = 0
+) -> Value:
+    """Return one row of a table per position of `like` [batch, sequence]: [sequence, size].
+
+    `skipped` rows come before the `rows` that are for positions.
+    """
     # Folded to a constant as soon as the sequence length is fixed.
-    length = g.op("Shape", like, start=1, end=2)
-    table = g.weight(f"{name}.weight", (rows, size))
-    return g.op("Slice", table, g.integers(0), length, g.integers(0))
+    end = g.op("Shape", like, start=1, end=2)
+    if skipped:
+        end = g.op("Add", end, g.integers(skipped))
+    table = g.weight(f"{name}.weight", (skipped + rows, size))
+    return g.op("Slice", table, g.integers(skipped), end, g.integers(0))
 
 
 def activation(g: GraphBuilder, x: Value, kind: str) -> Value:

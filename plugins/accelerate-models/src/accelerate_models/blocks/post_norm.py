@@ -6,7 +6,7 @@ from __future__ import annotations
 import attrs
 
 from ..graph import GraphBuilder, Value
-from .attention import AttentionNames, AttentionSizes, self_attention
+from .attention import AttentionNames, AttentionSizes, attend, key_value
 from .layers import activation, layer_norm, linear
 
 
@@ -33,14 +33,38 @@ class EncoderSizes:
 
 
 def post_norm_layer(
-    g: GraphBuilder, x: Value, bias: Value, names: LayerNames, sizes: EncoderSizes
+    g: GraphBuilder, x: Value, bias: Value | None, names: LayerNames, sizes: EncoderSizes
 ) -> Value:
-    """Add attention, then a two-layer perceptron, each normalised after its residual."""
+    """Add attention, then a two-layer perceptron, each normalised after its residual.
+
+    `bias` is added to the scores.
+    """
     with g.scope("attention"):
-        shape = AttentionSizes.plain(sizes.hidden, sizes.heads)
-        attended = self_attention(g, x, names.attention, shape, bias=bias)
-        residual = g.op("Add", attended, x)
-        x = layer_norm(g, residual, names.attention_norm, sizes.hidden, sizes.epsilon)
+        x = post_norm_attention(g, x, names.attention, names.attention_norm, sizes, bias)
+    return post_norm_perceptron(g, x, names, sizes)
+
+
+def post_norm_attention(
+    g: GraphBuilder,
+    x: Value,
+    names: AttentionNames,
+    norm: str,
+    sizes: EncoderSizes,
+    bias: Value | None,
+    memory: Value | None = None,
+    memory_size: int | None = None,
+) -> Value:
+    """Add attention to `x`, or to `memory` of another hidden size, and normalise."""
+    shape = AttentionSizes.plain(sizes.hidden, sizes.heads, memory=memory_size or sizes.hidden)
+    asked = key_value(g, x if memory is None else memory, names, shape)
+    residual = g.op("Add", attend(g, x, asked, names, shape, bias=bias), x)
+    return layer_norm(g, residual, norm, sizes.hidden, sizes.epsilon)
+
+
+def post_norm_perceptron(
+    g: GraphBuilder, x: Value, names: LayerNames, sizes: EncoderSizes
+) -> Value:
+    """Add a two-layer perceptron and normalise."""
     with g.scope("mlp"):
         wide = linear(g, x, names.widen, sizes.hidden, sizes.intermediate)
         wide = activation(g, wide, sizes.activation)
