@@ -47,6 +47,15 @@ class ModelConfig:
             raise self.fault(key, "a whole number of at least 1")
         return value
 
+    def sizes(self, key: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
+        """Return a list of whole numbers of at least 1, which has at least one."""
+        values = self.values.get(key, default)
+        if not isinstance(values, (list, tuple)) or not values:
+            raise self.fault(key, "a list of whole numbers")
+        if not all(type(value) is int and 0 < value < _LARGEST for value in values):
+            raise self.fault(key, "whole numbers of at least 1")
+        return tuple(values)
+
     def number(self, key: str, default: float) -> float:
         """Return a number between 0 and 1."""
         value = self.values.get(key, default)

@@ -20,6 +20,13 @@ def pre_norm_layer(
         shape = AttentionSizes.plain(sizes.hidden, sizes.heads)
         normal = layer_norm(g, x, names.attention_norm, sizes.hidden, sizes.epsilon)
         x = g.op("Add", self_attention(g, normal, names.attention, shape, bias=bias), x)
+    return pre_norm_perceptron(g, x, names, sizes)
+
+
+def pre_norm_perceptron(
+    g: GraphBuilder, x: Value, names: LayerNames, sizes: EncoderSizes
+) -> Value:
+    """Add a two-layer perceptron to what it was normalised from."""
     with g.scope("mlp"):
         normal = layer_norm(g, x, names.output_norm, sizes.hidden, sizes.epsilon)
         wide = linear(g, normal, names.widen, sizes.hidden, sizes.intermediate)
