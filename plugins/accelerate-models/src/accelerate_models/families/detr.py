@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DETR: a ResNet, an encoder over its map, and object queries (arXiv:2005.12872).
+
+The graph takes images without padding: all of `pixel_values` is image, as a `pixel_mask` of ones
+would say. Height and width are free.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, numpy_helper
+
+from ..blocks.attention import AttentionNames, AttentionSizes, attend, key_value
+from ..blocks.convolution import ConvolutionSizes, convolution, flatten_map
+from ..blocks.layers import ACTIVATIONS, activation, layer_norm, linear
+from ..config import ModelConfig
+from ..graph import GraphBuilder, Value
+from ..hookspecs.builder import Builder, Part
+from .resnet import build_backbone
+from .vit import label_count
+
+_EPSILON = 1e-5  # fixed in the architecture
+_TEMPERATURE = 10000
+_BOX_LAYERS = 3
+
+
+def build(g: GraphBuilder, config: ModelConfig) -> Mapping[str, Any]:
+    """Build DETR: `logits` [batch, queries, labels + 1] and `pred_boxes` [batch, queries, 4].
+
+    Boxes are centre, width and height as shares of the image.
+    """
+    config.choice("position_embedding_type", ("sine",), "sine")
+    hidden, queries = config.size("d_model", 256), config.size("num_queries", 100)
+    if hidden % 4:
+        raise config.fault("d_model", "a multiple of 4")
+    layers = _LayerSizes(config, "encoder"), _LayerSizes(config, "decoder")
+    labels = label_count(config)
+    channels = config.size("num_channels", 3)
+    pixels = g.input("pixel_values", ("batch", channels, "height", "width"), "float32")
+
+    features, width = build_backbone(g, config, pixels)
+    with g.block("input_projection"):
+        places = _sine_positions(g, features, hidden)
+        one = ConvolutionSizes(channels_in=width, channels_out=hidden, kernel=(1, 1))
+        x = flatten_map(g, convolution(g, features, "model.input_projection", one), hidden)
+    for index in range(layers[0].count):
+        with g.block(f"model.encoder.layers.{index}"):
+            x = _encoder_layer(g, x, places, f"model.encoder.layers.{index}", layers[0])
+
+    memory = x
+    asked_from = g.weight("model.query_position_embeddings.weight", (queries, hidden))
+    zero = numpy_helper.from_array(np.zeros(1, g.dtype))
+    x = g.op("ConstantOfShape", g.integers(1, queries, hidden), value=zero)
+    for index in range(layers[1].count):
+        with g.block(f"model.decoder.layers.{index}"):
+            name = f"model.decoder.layers.{index}"
+            x = _decoder_layer(g, x, asked_from, memory, places, name, layers[1])
+    with g.block("class_labels_classifier"):
+        x = layer_norm(g, x, "model.decoder.layernorm", hidden, _EPSILON)
+        logits = linear(g, x, "class_labels_classifier", hidden, labels + 1)
+    with g.block("bbox_predictor"):
+        boxes = _boxes(g, x, hidden)
+    g.output(logits, "logits", ("batch", queries, labels + 1))
+    g.output(boxes, "pred_boxes", ("batch", queries, 4))
+    return {
+        "hidden_size": hidden,
+        "layers": layers[0].count + layers[1].count,
+        "queries": queries,
+        "labels": labels,
+        "pixel_mask": "none: images fill pixel_values",
+    }
+
+
+class _LayerSizes:
+    """Hold the sizes of one side's layers."""
+
+    def __init__(self, config: ModelConfig, side: str) -> None:
+        self.hidden = config.size("d_model", 256)
+        self.count = config.size(f"{side}_layers", 6)
+        self.intermediate = config.size(f"{side}_ffn_dim", 2048)
+        self.activation = config.choice("activation_function", ACTIVATIONS, "relu")
+        heads = config.size(f"{side}_attention_heads", 8)
+        if self.hidden % heads:
+            raise config.fault(f"{side}_attention_heads", f"a divisor of d_model {self.hidden}")
+        self.attention = AttentionSizes.plain(self.hidden, heads)
+
+
+def _sine_positions(g: GraphBuilder, features: Value, hidden: int) -> Value:
+    """Return where each place of the map is: [places, hidden]; first rows, then columns.
+
+    Folded to a constant as soon as the image size is fixed. Computed in float32.
+    """
+    half = hidden // 2
+    step = np.arange(half) // 2 * 2 / half
+    frequency = np.tile(2 * math.pi / _TEMPERATURE**step, 2).astype(np.float32)
+    # A cosine is a sine a quarter of a turn later.
+    phase = np.tile([0.0, math.pi / 2], half).astype(np.float32)
+    total: Value | None = None
+    with g.scope("positions"):
+        zero, one = (g.constant(np.array(n, np.int64)) for n in (0, 1))
+        epsilon = g.constant(np.array(1e-6, np.float32))
+        for side, axis in enumerate((2, 3)):
+            length = g.op("Squeeze", g.op("Shape", features, start=axis, end=axis + 1))
+            count = g.op("Cast", length, to=TensorProto.FLOAT)
+            index = g.op("Cast", g.op("Range", zero, length, one), to=TensorProto.FLOAT)
+            counted = g.op("Add", index, g.constant(np.array(1, np.float32)))
+            share = g.op("Div", counted, g.op("Add", count, epsilon))
+            share = g.op("Unsqueeze", share, g.integers(*((1, 2) if side == 0 else (0, 2))))
+            angle = g.op("Add", g.op("Mul", share, g.constant(frequency)), g.constant(phase))
+            belongs = np.repeat([side == 0, side == 1], half).astype(np.float32)
+            part = g.op("Mul", g.op("Sin", angle), g.constant(belongs))
+            total = part if total is None else g.op("Add", total, part)
+        assert total is not None
+        return g.cast(g.op("Reshape", total, g.integers(-1, hidden)), g.dtype)
+
+
+def _encoder_layer(
+    g: GraphBuilder, x: Value, places: Value, layer: str, sizes: _LayerSizes
+) -> Value:
+    """Let each place ask all of them: queries and keys know where they are, values do not."""
+    with g.scope("self_attn"):
+        placed = g.op("Add", x, places)
+        x = _ask(g, x, placed, x, placed, f"{layer}.self_attn", sizes)
+    return _perceptron(g, x, layer, sizes)
+
+
+def _decoder_layer(
+    g: GraphBuilder,
+    x: Value,
+    asked_from: Value,
+    memory: Value,
+    places: Value,
+    layer: str,
+    sizes: _LayerSizes,
+) -> Value:
+    """Let each query ask the other queries, then the image."""
+    with g.scope("self_attn"):
+        placed = g.op("Add", x, asked_from)
+        x = _ask(g, x, placed, x, placed, f"{layer}.self_attn", sizes)
+    with g.scope("encoder_attn"):
+        key_memory = g.op("Add", memory, places)
+        placed = g.op("Add", x, asked_from)
+        x = _ask(g, x, placed, memory, key_memory, f"{layer}.encoder_attn", sizes)
+    return _perceptron(g, x, layer, sizes)
+
+
+def _ask(
+    g: GraphBuilder,
+    x: Value,
+    placed: Value,
+    memory: Value,
+    key_memory: Value,
+    name: str,
+    sizes: _LayerSizes,
+) -> Value:
+    """Add attention to `x` and normalise: the layers of DETR are post-norm."""
+    names = AttentionNames(*(f"{name}.{part}_proj" for part in ("q", "k", "v", "out")))
+    asked = key_value(g, memory, names, sizes.attention, key_memory=key_memory)
+    attended = attend(g, placed, asked, names, sizes.attention)
+    return layer_norm(g, g.op("Add", attended, x), f"{name}_layer_norm", sizes.hidden, _EPSILON)
+
+
+def _perceptron(g: GraphBuilder, x: Value, layer: str, sizes: _LayerSizes) -> Value:
+    with g.scope("mlp"):
+        wide = linear(g, x, f"{layer}.fc1", sizes.hidden, sizes.intermediate)
+        wide = activation(g, wide, sizes.activation)
+        narrow = linear(g, wide, f"{layer}.fc2", sizes.intermediate, sizes.hidden)
+        residual = g.op("Add", narrow, x)
+        return layer_norm(g, residual, f"{layer}.final_layer_norm", sizes.hidden, _EPSILON)
+
+
+def _boxes(g: GraphBuilder, x: Value, hidden: int) -> Value:
+    """Turn each query's state into centre, width and height, each between 0 and 1."""
+    for index in range(_BOX_LAYERS):
+        is_last = index == _BOX_LAYERS - 1
+        x = linear(g, x, f"bbox_predictor.layers.{index}", hidden, 4 if is_last else hidden)
+        x = g.op("Sigmoid" if is_last else "Relu", x)
+    return x
+
+
+_PARTS = {"model": Part(task="vision", processor="object_detection", build=build)}
+BUILDERS = [Builder(model_type="detr", parts=_PARTS)]
