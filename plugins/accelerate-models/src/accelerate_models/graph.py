@@ -136,7 +136,7 @@ class GraphBuilder:
                 self._place(name, tensors, np.transpose, shape[::-1])
             else:
                 self._place(name, tensors, None, shape)
-        is_transposed = self._weights[name].compute is not None
+        is_transposed = self._weights[name].compute is np.transpose
         return Value(name) if transpose == is_transposed else self.op("Transpose", Value(name))
 
     def computed(
