@@ -67,9 +67,7 @@ def _llama3(rope: ModelConfig, config: ModelConfig, angles: Array) -> Array:
     if high <= low:
         raise rope.fault("high_freq_factor", f"a number above low_freq_factor {low}")
     before = "original_max_position_embeddings"
-    context = (
-        rope.size(before) if before in rope.values else config.size("max_position_embeddings")
-    )
+    context = rope.size(before) if before in rope.values else config.size("max_position_embeddings")
     waves = 2 * math.pi / angles
     smooth = (context / waves - low) / (high - low)
     between = (1 - smooth) * angles / factor + smooth * angles

@@ -84,9 +84,7 @@ def decode(
         layer = f"decoder.block.{index}"
         with g.block(layer):
             x = _attention(g, x, f"{layer}.layer.0", "SelfAttention", sizes, bias)
-            x = _attention(
-                g, x, f"{layer}.layer.1", "EncDecAttention", sizes, memory_bias, memory
-            )
+            x = _attention(g, x, f"{layer}.layer.1", "EncDecAttention", sizes, memory_bias, memory)
             x = _perceptron(g, x, f"{layer}.layer.2", sizes)
     with g.block("decoder.final_layer_norm"):
         x = rms_norm(g, x, "decoder.final_layer_norm", hidden, sizes.epsilon)
@@ -132,9 +130,7 @@ def _attention(
     """Add attention to `x`: of itself, or of `memory`."""
     names = AttentionNames(*(f"{layer}.{kind}.{part}" for part in "qkvo"), biased=())
     with g.scope("attention" if memory is None else "cross_attention"):
-        normal = rms_norm(
-            g, x, f"{layer}.layer_norm", sizes.attention.hidden, sizes.epsilon
-        )
+        normal = rms_norm(g, x, f"{layer}.layer_norm", sizes.attention.hidden, sizes.epsilon)
         source = normal if memory is None else memory
         asked = key_value(g, source, names, sizes.attention)
         return g.op("Add", x, attend(g, normal, asked, names, sizes.attention, bias=bias))

@@ -10,11 +10,10 @@ from typing import Any
 from accelerate_core.errors import ModelError
 
 from ..facts import Facts
-from ..files import SourceFiles, check_inside, read_limited
+from ..files import SourceFiles, check_inside
 from .prepared import Prepared
+from .tokenizing import TOKENIZER_HINT, optional_json, padding_token, read_tokenizer
 
-#: The largest multilingual vocabularies in use come to 35 MB.
-TOKENIZER_LIMIT_BYTES = 64 << 20
 POOLINGS = ("mean", "cls", "max")
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _LEGACY_POOLINGS = {
@@ -25,20 +24,15 @@ _LEGACY_POOLINGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-_TOKENIZER_HINT = (
-    "Write it with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
-)
 
 
 def prepare(
     directory: Path, files: SourceFiles, facts: Facts, details: Mapping[str, Any]
 ) -> Prepared:
     """Return the processor of a directory; ModelError for files that are missing or wrong."""
-    path = files.require(directory / "tokenizer.json", _TOKENIZER_HINT)
-    text = read_limited(path, TOKENIZER_LIMIT_BYTES)
-    tokenizer = parse_tokenizer(text, str(path))
-    config = _optional(files, directory / "config.json")
-    sentence = _optional(files, directory / "sentence_bert_config.json")
+    tokenizer, text = read_tokenizer(directory, files)
+    config = optional_json(files, directory / "config.json")
+    sentence = optional_json(files, directory / "sentence_bert_config.json")
     pooling, normalize, source = _pooling(directory, files)
 
     positions = details.get("max_positions") or config_positions(config)
@@ -51,9 +45,14 @@ def prepare(
             where=str(directory),
             hint='Add {"max_seq_length": 512} as sentence_bert_config.json.',
         )
-    pad_token, pad_id = _padding(
-        tokenizer, config, _optional(files, path.with_name("tokenizer_config.json")), path
-    )
+    extra = optional_json(files, directory / "tokenizer_config.json")
+    padding = padding_token(tokenizer, config, extra)
+    if padding is None:
+        raise ModelError(
+            "no padding token is known to the tokenizer",
+            where=str(directory / "tokenizer.json"),
+            hint=TOKENIZER_HINT,
+        )
     return Prepared(
         task="text_embedding",
         kind="text_embedding",
@@ -62,8 +61,8 @@ def prepare(
             "inputs": [tensor.name for tensor in facts.inputs],
             "output": _token_output(facts),
             "max_length": min(known),
-            "pad_token": pad_token,
-            "pad_id": pad_id,
+            "pad_token": padding[0],
+            "pad_id": padding[1],
             "lowercase": sentence.get("do_lower_case") is True,
             "pooling": pooling,
             "normalize": normalize,
@@ -81,18 +80,6 @@ def prepare_beside(directory: Path, files: SourceFiles, facts: Facts) -> Prepare
     if not all(has_files) or not is_encoder or _token_output(facts) is None:
         return None
     return prepare(directory, files, facts, {})
-
-
-def parse_tokenizer(text: bytes, where: str) -> Any:
-    """Return the `tokenizers.Tokenizer`; ModelError when it cannot be read."""
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_str(text.decode("utf-8"))
-    except Exception as error:  # the library raises bare Exceptions
-        raise ModelError(
-            f"this is not a tokenizer: {error}", where=where, hint=_TOKENIZER_HINT
-        ) from error
 
 
 def config_positions(config: Mapping[str, Any]) -> int | None:
@@ -147,26 +134,3 @@ def _pooling_mode(config: Mapping[str, Any], path: Path) -> str:
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise ModelError(f"pooling is {list(modes)}", where=str(path), accepted=POOLINGS)
     return str(modes[0])
-
-
-def _padding(
-    tokenizer: Any, config: Mapping[str, Any], extra: Mapping[str, Any], path: Path
-) -> tuple[str, int]:
-    """Return the padding token and its id: from the tokenizer's files, else from the model's."""
-    token = extra.get("pad_token")
-    if isinstance(token, dict):
-        token = token.get("content")
-    if token is None and tokenizer.padding:
-        token = tokenizer.padding["pad_token"]
-    if token is None and isinstance(config.get("pad_token_id"), int):
-        token = tokenizer.id_to_token(config["pad_token_id"])
-    pad_id = tokenizer.token_to_id(token) if isinstance(token, str) else None
-    if pad_id is None:
-        raise ModelError(
-            "no padding token is known to the tokenizer", where=str(path), hint=_TOKENIZER_HINT
-        )
-    return str(token), int(pad_id)
-
-
-def _optional(files: SourceFiles, path: Path) -> dict[str, Any]:
-    return files.json_object(path) if files.has(path) else {}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,7 @@ from accelerate_core.errors import ModelError
 from accelerate_core.protocols import Processor
 from accelerate_core.types import ProcessorSpec
 
-from ..files import read_limited
-from .embedding_files import TOKENIZER_LIMIT_BYTES, parse_tokenizer
-from .samples import sample_texts
+from .tokenizing import Tokenizing, check_texts
 
 if TYPE_CHECKING:
     from accelerate_core.types import Array
@@ -26,12 +23,8 @@ class TextEmbedding(Processor):
     """Tokenise, pool and normalise as the model's own files say. Thread-safe."""
 
     def __init__(self, spec: ProcessorSpec, assets: AssetStore) -> None:
-        path = assets.path(spec.assets[0].sha256)
         self._settings = spec.settings
-        text = read_limited(path, TOKENIZER_LIMIT_BYTES)
-        self._tokenizer = parse_tokenizer(text, spec.assets[0].name)
-        # Truncation and padding are settings of the shared tokenizer, not arguments of a call.
-        self._lock = threading.Lock()
+        self._tokenizing = Tokenizing(spec.settings, spec.assets[0], assets)
 
     def encode(
         self, raw: Any, *, sequence_length: int | None = None, **options: Any
@@ -43,18 +36,10 @@ class TextEmbedding(Processor):
         """
         if options:
             raise ModelError(f"unknown options: {sorted(options)}", accepted=("sequence_length",))
-        texts: Any = [raw] if isinstance(raw, str) else raw
-        if not isinstance(texts, (list, tuple)) or not texts:
-            raise ModelError("a text embedding needs texts", accepted=("str", "list of str"))
-        for text in texts:
-            if not isinstance(text, str):
-                raise ModelError(
-                    f"a text embedding cannot take {type(text).__name__}",
-                    accepted=("str", "list of str"),
-                )
+        texts = check_texts(raw, "a text embedding")
         if self._settings["lowercase"]:
             texts = [text.lower() for text in texts]
-        encodings = self._tokenize(texts, self._length(sequence_length), sequence_length)
+        encodings = self._tokenizing.encode(texts, sequence_length)
         columns = {
             "input_ids": "ids",
             "attention_mask": "attention_mask",
@@ -84,45 +69,8 @@ class TextEmbedding(Processor):
         return vectors.astype(np.float32, copy=False)
 
     def sample(self, batch_size: int, sequence_length: int | None) -> list[str]:
-        """Return sentences, the same ones every time.
-
-        With a `sequence_length` each encodes to exactly that many tokens. ModelError when the
-        model takes no such length.
-        """
-        if sequence_length is not None:
-            self._length(sequence_length)
-        return sample_texts(self._count, batch_size, sequence_length)
-
-    def _count(self, text: str) -> int:
-        return len(self._tokenize([text], None, None)[0].ids)
-
-    def _length(self, sequence_length: int | None) -> int:
-        longest: int = self._settings["max_length"]
-        if sequence_length is None:
-            return longest
-        shortest = self._tokenizer.num_special_tokens_to_add(False) + 1
-        if not shortest <= sequence_length <= longest:
-            raise ModelError(
-                f"{sequence_length} tokens are asked",
-                where="sequence_length",
-                accepted=(f"{shortest} to {longest} tokens",),
-            )
-        return sequence_length
-
-    def _tokenize(self, texts: list[str], truncate: int | None, pad: int | None) -> list[Any]:
-        with self._lock:
-            if truncate is None:
-                self._tokenizer.no_truncation()
-                self._tokenizer.no_padding()
-            else:
-                self._tokenizer.enable_truncation(truncate)
-                self._tokenizer.enable_padding(
-                    pad_id=self._settings["pad_id"],
-                    pad_token=self._settings["pad_token"],
-                    length=pad,
-                )
-            encodings: list[Any] = self._tokenizer.encode_batch(texts)
-        return encodings
+        """Return sentences; see `Tokenizing.sample`."""
+        return self._tokenizing.sample(batch_size, sequence_length)
 
 
 def pool(tokens: Array, mask: Array, kind: str) -> Array:
