@@ -82,7 +82,7 @@ def test_the_wrong_scheme_names_the_right_one(checkpoint: Path, resolve: Any) ->
 
 
 def test_a_precision_nobody_builds(refusal: Any) -> None:
-    assert refusal("int4").info.accepted == ("fp32", "fp16")
+    assert refusal("int4").info.accepted == ("fp32", "fp16", "int8")
     assert "fp32" in refusal("fp33").info.accepted
 
 

@@ -18,9 +18,7 @@ from .graph import DATA_NAME, GRAPH_NAME, GraphBuilder
 from .hookspecs import BUILDERS
 from .hookspecs.builder import Builder, Part
 from .processors import prepare_processor
-from .wanted import Wanted
-
-_PRECISIONS = ("fp32", "fp16")
+from .wanted import BUILT, CONVERTIBLE, Wanted
 
 
 def from_directory(
@@ -31,11 +29,11 @@ def from_directory(
     ModelError for anything in the directory that does not fit; weights are written last.
     """
     directory = wanted.path
-    if wanted.precision not in _PRECISIONS:
+    if wanted.precision not in BUILT:
         raise ModelError(
             f"this source does not build {wanted.precision}",
             where=str(directory),
-            accepted=_PRECISIONS,
+            accepted=tuple(dict.fromkeys((*BUILT, *CONVERTIBLE))),
         )
     hint = "A Hugging Face directory has config.json; for an ONNX file use file:PATH."
     config_path = directory / "config.json"

@@ -18,7 +18,7 @@ from .facts import all_nodes, all_tensors, facts_of, identity_of, size_bytes
 from .files import SourceFiles, check_inside
 from .graph import GRAPH_NAME
 from .processors import prepare_processor_beside
-from .wanted import Wanted
+from .wanted import CONVERTIBLE, Wanted
 
 #: A protobuf message cannot be larger; weights beyond it lie in external data.
 _GRAPH_LIMIT_BYTES = (1 << 31) - 1
@@ -36,7 +36,10 @@ _EXPORT_HINT = "Export the model again, or download the file again: it may be tr
 
 
 def from_onnx(wanted: Wanted, files: SourceFiles, batch: AssetBatch) -> ModelSpec:
-    """Check the graph, copy it and its external data into the store, and return the spec."""
+    """Check the graph, copy it and its external data into the store, and return the spec.
+
+    Its precision is fp32 where the one asked for can be made of that.
+    """
     path, precision = wanted.path, wanted.precision
     if wanted.part:
         raise ModelError(
@@ -58,12 +61,13 @@ def from_onnx(wanted: Wanted, files: SourceFiles, batch: AssetBatch) -> ModelSpe
             )
     facts = facts_of(model)
     found = _precision_of(model)
-    if found != precision:
+    variants = CONVERTIBLE if found == "fp32" else ()
+    if precision not in (found, *variants):
         raise ModelError(
             f"this file is {found}, and {precision} was asked",
             where=str(path),
-            accepted=(found,),
-            hint="An ONNX file runs in the precision it was made in.",
+            accepted=(found, *variants),
+            hint="Only files in fp32 are converted; others run in the precision they were made in.",
         )
     prepared = prepare_processor_beside(path.parent, files, facts)
 

@@ -8,6 +8,11 @@ from pathlib import Path
 
 import attrs
 
+#: What is built of a directory.
+BUILT = ("fp32", "fp16")
+#: What can be made of any fp32 model; see variants.py.
+CONVERTIBLE = ("fp16", "int8")
+
 _PART = re.compile(r"(?P<place>.+)#(?P<part>[a-z][a-z0-9_]*)")
 
 
