@@ -103,7 +103,8 @@ class BenchmarkConfig:
     required: tuple[Target, ...] = ()
     #: Targets to use, in order, when the asked one is not there. The row says so.
     fallback: tuple[Target, ...] = ()
-    #: Largest relative L2 distance to native CPU, by precision; defaults are fp32 1e-3, fp16 2e-2.
+    #: Largest relative L2 distance to native CPU, by precision; defaults are fp32 1e-3, fp16 2e-2,
+    #: int8 5e-2.
     tolerance: Mapping[Precision, float] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:

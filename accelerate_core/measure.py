@@ -17,8 +17,9 @@ from .types import Cell, ModelSpec, Phases, WorkerInfo
 if TYPE_CHECKING:
     from .types import Array
 
-#: Largest relative L2 distance to native CPU in fp32 that counts as correct, by precision.
-TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "fp16": 2e-2}
+#: Largest relative L2 distance to native CPU in fp32 that counts as correct, by precision. Eight
+#: bits in groups of 32 put a MiniLM of six layers 1.4e-2 off; more layers add up to some more.
+TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 5e-2}
 
 
 def relative_l2(outputs: Mapping[str, Array], reference: Mapping[str, Array]) -> float:

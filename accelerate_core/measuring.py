@@ -14,7 +14,7 @@ import attrs
 
 from . import provenance
 from .config import Config
-from .errors import AccelerateError, NumericalError
+from .errors import AccelerateError, ModelError, NumericalError
 from .host import Host
 from .matrix import Planned
 from .measure import (
@@ -65,7 +65,7 @@ class Bench:
         self._run = run
         self._progress = progress
         self._specs: dict[tuple[str, str], ModelSpec | AccelerateError] = {}
-        self._references: dict[tuple[str, int, int | None], Mapping[str, Array] | None] = {}
+        self._references: dict[tuple[str, str, int, int | None], Mapping[str, Array] | None] = {}
 
     def known_spec(self, planned: Planned) -> ModelSpec | None:
         """Return the cell's model if it was resolved."""
@@ -78,7 +78,7 @@ class Bench:
         spec = await self._spec(planned, cell.precision)
         started = datetime.now(UTC)
         encoded = await self._encode(planned, spec)
-        reference = await self._reference(planned, encoded.inputs)
+        reference = await self._reference(planned, spec, encoded.inputs)
         targets = (cell.target, *(one for one in benchmark.fallback if one != cell.target))
         work = Work(
             spec=spec,
@@ -140,6 +140,7 @@ class Bench:
                 "warmup": max(1, benchmark.warmup),
                 "precompile_shaders": self._config.pool.precompile_shaders,
                 "load": dict(loaded.handle.details),
+                "precision_error": spec.metadata.get("error"),
             },
         )
 
@@ -204,16 +205,23 @@ class Bench:
         return await asyncio.to_thread(timed)
 
     async def _reference(
-        self, planned: Planned, inputs: Mapping[str, Array]
+        self, planned: Planned, spec: ModelSpec, inputs: Mapping[str, Array]
     ) -> Mapping[str, Array] | None:
-        """Return native CPU's fp32 outputs for these inputs; None where there is no CPU backend."""
+        """Return native CPU's outputs for these inputs; None where there is no CPU backend.
+
+        They are those of the model in fp32, or of `spec` itself where its source has no fp32.
+        """
         cell = planned.cell
-        key = (planned.model.source, cell.batch_size, cell.sequence_length)
+        try:
+            exact = await self._spec(planned, "fp32")
+        except ModelError:
+            exact = spec
+        key = (exact.sha256, exact.precision, cell.batch_size, cell.sequence_length)
         if key not in self._references:
             self._references[key] = None
             if "cpu" in self._backends:
                 self._progress(cell, "reference", 0, None)
-                work = Work(spec=await self._spec(planned, "fp32"), targets=(Target("cpu"),))
+                work = Work(spec=exact, targets=(Target("cpu"),))
                 self._references[key] = _arrays(await self._submit(work, inputs))
         return self._references[key]
 

@@ -38,6 +38,10 @@ def bench(
     precision: Annotated[
         list[str] | None, typer.Option(help="fp32, fp16, ... Repeatable. [fp32]")
     ] = None,
+    bits: Annotated[
+        list[int] | None,
+        typer.Option(help="32, 16 or 8: the same as fp32, fp16, int8. Repeatable."),
+    ] = None,
     sequence_length: Annotated[int, typer.Option(help="Tokens per item, for text.")] = 32,
     repeats: Annotated[int, typer.Option(help="Timed runs per cell.")] = 20,
     warmup: Annotated[int, typer.Option(help="Runs before the timed ones.")] = 1,
@@ -87,7 +91,7 @@ def bench(
             {
                 "targets": list(targets),
                 "batch_sizes": batch or [1],
-                "precisions": precision or ["fp32"],
+                "precisions": [*(precision or ()), *map(_precision, bits or ())] or ["fp32"],
                 "sequence_length": sequence_length,
                 "repeats": repeats,
                 "warmup": warmup,
@@ -125,6 +129,20 @@ def model_name(source: str) -> str:
         if (stem := part.removesuffix(".onnx")) not in _GENERIC and stem.strip("/."):
             return stem
     return source
+
+
+def _precision(bits: int) -> str:
+    """Return the precision of so many bits."""
+    from ..types import PRECISION_BITS
+
+    names = {size: name for name, size in PRECISION_BITS.items()}
+    if bits not in names:
+        raise ConfigError(
+            f"no precision has {bits} bits",
+            where=f"{WHERE} --bits",
+            accepted=tuple(map(str, names)),
+        )
+    return names[bits]
 
 
 def _duration(text: str) -> str | float:

@@ -45,6 +45,40 @@ def test_shows_a_table_and_keeps_nothing(accel: Accel, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def product(tmp_path: Path) -> Path:
+    """A product with a random matrix: rounding its weights shows."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 40])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 50])],
+        [numpy_helper.from_array(np.random.default_rng(1).random((40, 50), np.float32), "w")],
+    )
+    path = tmp_path / "product.onnx"
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(graph, ir_version=8, opset_imports=[opset])
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_fewer_bits_are_compared_with_fp32(accel: Accel, product: Path) -> None:
+    words = [word for bits in (32, 16, 8) for word in ("--bits", bits)]
+    done = accel("bench", product, *words, "--repeats", 3, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    full, half, eight = json.loads(done.stdout)["measurements"]
+    assert [one["cell"]["precision"] for one in (full, half, eight)] == ["fp32", "fp16", "int8"]
+    assert full["relative_l2"] < 1e-6 < half["relative_l2"] < 2e-2
+    assert 1e-6 < eight["relative_l2"] < eight["tolerance"] == 5e-2
+    assert len({one["model_sha256"] for one in (full, half, eight)}) == 3
+    for one in (half, eight):
+        (error,) = one["provenance"]["precision_error"]["relative_l2"].values()
+        assert 0 < error < one["tolerance"]
+
+
 def test_a_required_target_that_is_missing_fails_the_run(accel: Accel) -> None:
     words = ("bench", TINY, "--on", "cpu", "--on", "wasm:safari", "--repeats", 3)
     assert accel(*words, "--required", "cpu").returncode == 0
@@ -77,6 +111,7 @@ def test_a_model_that_does_not_load_fails_its_cell(accel: Accel) -> None:
         ([TINY, "--batch", "0"], "batch_sizes are 1 or more"),
         ([TINY, "--budget", "soon"], "is not a length of time"),
         ([TINY, "--precision", "fp33"], "Did you mean 'fp32'?"),
+        ([TINY, "--bits", "7"], "no precision has 7 bits"),
         ([TINY, "--required", "wasm"], "is required and not among the targets"),
         ([TINY, "--threads", "2", "--on", "fake"], "no thread count can be chosen for fake"),
         ([TINY, "--report", "htm=x"], "Did you mean 'html'?"),

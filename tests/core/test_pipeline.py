@@ -77,6 +77,26 @@ def test_a_cell_is_measured_compared_stored_and_reported(onnx: str, tmp_path: Pa
         store.close()
 
 
+def test_a_file_that_is_not_fp32_is_compared_with_itself(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    half = numpy_helper.from_array(np.eye(3, dtype=np.float16), "w")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT16, ["n", 3]) for name in "xy"]
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "g", ends[:1], ends[1:], [half])
+    opset = helper.make_opsetid("", 17)
+    (tmp_path / "half.onnx").write_bytes(
+        helper.make_model(graph, ir_version=8, opset_imports=[opset]).SerializeToString()
+    )
+    made, host = configure(
+        f"file:{tmp_path / 'half.onnx'}", tmp_path, benchmark={"precisions": ["fp16", "fp32"]}
+    )
+    half_row, full_row = run(made, host).summary.measurements
+    assert half_row.status is CellStatus.OK, half_row.error
+    assert half_row.relative_l2 == 0 and half_row.tolerance == 2e-2
+    assert full_row.error is not None and "is fp16" in full_row.error.message
+
+
 def test_the_budget_bounds_the_samples_and_three_are_made_at_least(
     onnx: str, tmp_path: Path
 ) -> None:
