@@ -24,7 +24,19 @@ from .prepared import Prepared
 
 #: Kind -> module that prepares it, module and class that run it.
 _KINDS = {
+    "image_classification": (
+        "image_classification",
+        "image_classification",
+        "ImageClassification",
+    ),
+    "image_text": ("image_text", "image_text", "ImageText"),
+    "image_text_matching": ("image_text_matching", "image_text_matching", "ImageTextMatching"),
+    "object_detection": ("object_detection", "object_detection", "ObjectDetection"),
+    "speech_ctc": ("speech_ctc_files", "speech_ctc", "SpeechCtc"),
+    "speech_to_text": ("speech_to_text_files", "speech_to_text", "SpeechToText"),
     "text_embedding": ("embedding_files", "text_embedding", "TextEmbedding"),
+    "text_generation": ("generation_files", "text_generation", "TextGeneration"),
+    "text_to_text": ("generation_files", "text_to_text", "TextToText"),
 }
 
 
