@@ -27,6 +27,8 @@ BAD_INPUT = {
     "busy port",
     "no disk space",
     "no adapter",
+    "a precision that cannot be made of a model",
+    "a number of bits that no precision has",
 }
 KITS = (
     "accelerate_core/testing",
