@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Relative positions in buckets, learned per head: what T5 adds to its scores (arXiv:1910.10683)."""
+"""Relative positions in buckets, learned per head: what T5 adds to scores (arXiv:1910.10683)."""
 
 from __future__ import annotations
 

@@ -83,7 +83,8 @@ def rotation(g: GraphBuilder, positions: Value, angles: Array, rows: int) -> Rot
         def table(name: str, function: np.ufunc) -> Value:
             def compute() -> Array:
                 turned: Array = np.arange(rows, dtype=np.float32)[:, None] * angles
-                return function(turned, out=turned)
+                values: Array = function(turned, out=turned)
+                return values
 
             weight = g.computed(f"constant/rotary.{name}", {}, compute, (rows, half))
             return g.op("Unsqueeze", g.op("Gather", weight, positions), g.integers(1))

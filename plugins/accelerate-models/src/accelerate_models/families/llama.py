@@ -173,9 +173,8 @@ def _layer(
     """Add attention, then a gated perceptron, to what was normalised before each."""
     hidden = sizes.attention.hidden
     rotated = functools.partial(rotate, g, by=turn)
-    names = AttentionNames(
-        *(f"{layer}.self_attn.{part}_proj" for part in "qkvo"), biased=sizes.biased
-    )
+    query, key, value, output = (f"{layer}.self_attn.{part}_proj" for part in "qkvo")
+    names = AttentionNames(query, key, value, output, biased=sizes.biased)
     with g.scope("attention"):
         normal = rms_norm(g, x, f"{layer}.input_layernorm", hidden, sizes.epsilon)
         asked = key_value(g, normal, names, sizes.attention, rotate=rotated, past=past)

@@ -128,7 +128,8 @@ def _attention(
     memory: Value | None = None,
 ) -> Value:
     """Add attention to `x`: of itself, or of `memory`."""
-    names = AttentionNames(*(f"{layer}.{kind}.{part}" for part in "qkvo"), biased=())
+    query, key, value, output = (f"{layer}.{kind}.{part}" for part in "qkvo")
+    names = AttentionNames(query, key, value, output, biased=())
     with g.scope("attention" if memory is None else "cross_attention"):
         normal = rms_norm(g, x, f"{layer}.layer_norm", sizes.attention.hidden, sizes.epsilon)
         source = normal if memory is None else memory

@@ -12,7 +12,7 @@ from accelerate_core.errors import ModelError
 from ..facts import Facts
 from ..files import SourceFiles, check_inside
 from .prepared import Prepared
-from .tokenizing import TOKENIZER_HINT, optional_json, padding_token, read_tokenizer
+from .tokenizing import TOKENIZER_HINT, longest_text, optional_json, padding_token, read_tokenizer
 
 POOLINGS = ("mean", "cls", "max")
 _MODULES = ("Transformer", "Pooling", "Normalize")
@@ -36,15 +36,12 @@ def prepare(
     pooling, normalize, source = _pooling(directory, files)
 
     positions = details.get("max_positions") or config_positions(config)
-    lengths = (positions, sentence.get("max_seq_length"))
-    known = [n for n in lengths if isinstance(n, int) and not isinstance(n, bool) and n > 0]
-    special = tokenizer.num_special_tokens_to_add(False)
-    if not known or min(known) <= special:
-        raise ModelError(
-            "its files do not say how long a text may be",
-            where=str(directory),
-            hint='Add {"max_seq_length": 512} as sentence_bert_config.json.',
-        )
+    length = longest_text(
+        tokenizer,
+        (positions, sentence.get("max_seq_length")),
+        directory,
+        'Add {"max_seq_length": 512} as sentence_bert_config.json.',
+    )
     extra = optional_json(files, directory / "tokenizer_config.json")
     padding = padding_token(tokenizer, config, extra)
     if padding is None:
@@ -60,7 +57,7 @@ def prepare(
         settings={
             "inputs": [tensor.name for tensor in facts.inputs],
             "output": _token_output(facts),
-            "max_length": min(known),
+            "max_length": length,
             "pad_token": padding[0],
             "pad_id": padding[1],
             "lowercase": sentence.get("do_lower_case") is True,

@@ -69,6 +69,14 @@ def padding_token(
     return None if token is None or pad_id is None else (token, int(pad_id))
 
 
+def longest_text(tokenizer: Any, limits: Sequence[object], where: Path, hint: str) -> int:
+    """Return the smallest of the limits that are known; ModelError when no text would fit."""
+    known = [n for n in limits if isinstance(n, int) and not isinstance(n, bool) and n > 0]
+    if not known or min(known) <= tokenizer.num_special_tokens_to_add(False):
+        raise ModelError("its files do not say how long a text may be", where=str(where), hint=hint)
+    return min(known)
+
+
 def check_texts(raw: Any, reader: str) -> list[str]:
     """Return one text or several as a list; ModelError for anything but non-empty lists of str."""
     texts = [raw] if isinstance(raw, str) else raw
