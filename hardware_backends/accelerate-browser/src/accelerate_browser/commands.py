@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,16 +46,22 @@ def list_browsers(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("browser", "version", "where, or how to get it", "driver"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("browser", no_wrap=True)
+    table.add_column("version", no_wrap=True)
+    table.add_column("where, or how to get it", overflow="fold")
     for one in results:
         if isinstance(one, BrowserFound):
-            driver = _text(one.driver) or "-"
-            table.add_row(one.browser, one.version or "?", str(one.path), driver)
+            places = [_short(one.path), *([f"driver {_short(one.driver)}"] if one.driver else [])]
+            table.add_row(one.browser, one.version or "?", "\n".join(places))
         else:
             how = f"{one.reason}. {one.remedy}" if one.remedy else one.reason
-            table.add_row(one.browser, "-", how, "-", style="dim")
-    Console().print(table)
+            table.add_row(one.browser, "-", how, style="dim")
+    Console(markup=False, highlight=False).print(table)
+
+
+def _short(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 def _text(value: object) -> str | None:
