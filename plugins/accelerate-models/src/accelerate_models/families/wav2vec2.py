@@ -83,13 +83,13 @@ def build(g: GraphBuilder, config: ModelConfig) -> Mapping[str, Any]:
     x = _add_positions(g, x, config, hidden)
     is_stable = config.flag("do_stable_layer_norm", False)
     if not is_stable:
-        x = layer_norm(g, x, "encoder.layer_norm", hidden, sizes.epsilon)
+        x = _encoder_norm(g, x, sizes)
     layer = pre_norm_layer if is_stable else post_norm_layer
     for index in range(layers):
         with g.block(f"encoder.layers.{index}"):
             x = layer(g, x, bias, _layer_names(f"encoder.layers.{index}"), sizes)
     if is_stable:
-        x = layer_norm(g, x, "encoder.layer_norm", hidden, sizes.epsilon)
+        x = _encoder_norm(g, x, sizes)
     if g.has_weight("lm_head.weight"):
         letters = config.size("vocab_size")
         with g.block("lm_head"):
@@ -170,6 +170,11 @@ def _add_positions(g: GraphBuilder, x: Value, config: ModelConfig, hidden: int) 
         y = convolution_1d(g, y, name, sizes, weight=weight)
         y = activation(g, y, config.choice("feat_extract_activation", ACTIVATIONS, "gelu"))
         return g.op("Add", x, g.op("Transpose", y, perm=(0, 2, 1)))
+
+
+def _encoder_norm(g: GraphBuilder, x: Value, sizes: EncoderSizes) -> Value:
+    with g.block("encoder.layer_norm"):
+        return layer_norm(g, x, "encoder.layer_norm", sizes.hidden, sizes.epsilon)
 
 
 def _weight_normed(g: GraphBuilder, name: str, sizes: Convolution1dSizes) -> Value:
