@@ -80,6 +80,8 @@ def whisper(directory: Path, **changes: Any) -> Any:
         "no_timestamps_token_id": 6,
         "is_multilingual": True,
         "max_length": 34,
+        # Or transformers does not read back what is special to Whisper.
+        "_from_model_config": False,
     }
     for key, value in spoken.items():
         setattr(model.generation_config, key, value)
