@@ -256,15 +256,38 @@ def test_no_tokenizer(checkpoint: Path, refusal: Any) -> None:
     assert "AutoTokenizer" in str(error.info.hint)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"\xff\xfe", b'{"model": {"type": "BPE"}}'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b"\xff\xfe",
+        b'{"model": {"type": "BPE"}}',
+        b'{"normalizer": ' * 100_000,
+        b'{"normalizer": {"type": "Sequence", "normalizers": ['
+        + b'{"type": "Sequence", "normalizers": [' * 10_000,
+    ],
+)
 def test_a_broken_tokenizer(checkpoint: Path, refusal: Any, data: bytes) -> None:
     (checkpoint / "tokenizer.json").write_bytes(data)
     assert "not a tokenizer" in str(refusal())
 
 
-def test_an_absurdly_large_tokenizer(checkpoint: Path, refusal: Any) -> None:
-    with (checkpoint / "tokenizer.json").open("r+b") as file:
-        file.truncate((64 << 20) + 1)
+def test_an_absurdly_large_tokenizer(
+    checkpoint: Path, refusal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million added tokens and more: refused by their bytes, before anything is parsed."""
+    from tokenizers import Tokenizer
+
+    def parsed(_: str) -> None:
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr(Tokenizer, "from_str", parsed)
+    token = b'{"id": 1, "content": "a", "single_word": false, "lstrip": false, "rstrip": false},'
+    with (checkpoint / "tokenizer.json").open("wb") as file:
+        file.write(b'{"added_tokens": [')
+        for _ in range(90):
+            file.write(token * 10_000)
     assert "larger than the 64 MiB" in str(refusal())
 
 

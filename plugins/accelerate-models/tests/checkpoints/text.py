@@ -135,6 +135,7 @@ def write_tokenizer(directory: Path) -> None:
     tokenizer = Tokenizer(
         models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]")
     )
+    tokenizer.add_special_tokens(list(WORDS[:4]))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.save(str(directory / "tokenizer.json"))
