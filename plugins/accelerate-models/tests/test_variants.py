@@ -159,7 +159,7 @@ def test_a_variant_follows_its_original(
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 @pytest.mark.parametrize("is_external", [False, True])
 def test_files_are_converted(
-    tmp_path: Path, resolve: Any, run: Any, precision: str, is_external: bool
+    tmp_path: Path, resolve: Any, run: Any, graph_of: Any, precision: str, is_external: bool
 ) -> None:
     model = model_of(
         [
@@ -167,9 +167,10 @@ def test_files_are_converted(
             helper.make_node("MatMul", ["a", "w"], ["b"], name="product"),
             helper.make_node("Transpose", ["table"], ["t"], perm=[1, 0]),
             helper.make_node("MatMul", ["b", "t"], ["c"]),
-            helper.make_node("MatMul", ["c", "table"], ["y"]),
+            helper.make_node("MatMul", ["c", "table"], ["d"]),
+            helper.make_node("Mul", ["d", "half"], ["y"]),
         ],
-        {"table": weight(50, 40), "w": weight(40, 40)},
+        {"table": weight(50, 40), "w": weight(40, 40), "half": np.array(0.5, np.float32)},
         inputs={"ids": (TensorProto.INT64, ["batch", "sequence"])},
         outputs={"y": ["batch", "sequence", 40]},
     )
@@ -181,6 +182,8 @@ def test_files_are_converted(
     assert made.inputs == full.inputs and made.outputs == full.outputs
     assert made.metadata["error"]["inputs"] == "made-up inputs of length 8"
     assert [asset.name for asset in made.assets] == ["model.onnx", "model.onnx.data"]
+    # ONNX Runtime in browsers cannot read a factor from outside the graph.
+    assert [one.name for one in graph_of(made).initializer if not one.external_data] == ["half"]
     # In 8 bits the table is there twice: to look up in, and as a matrix.
     assert made.size_bytes < (0.7 if precision == "fp16" else 1.1) * 4 * (50 + 40) * 40
     assert made.parameters == full.parameters == (50 + 40) * 40

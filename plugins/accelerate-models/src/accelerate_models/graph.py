@@ -46,7 +46,7 @@ class Weight:
     compute: Callable[..., Array] | None  #: makes the weight of them; None: the one as it is
     shape: tuple[int, ...]
     offset: int
-    size_bytes: int
+    size_bytes: int  #: 0 for a single value, which is in the graph
 
 
 class GraphBuilder:
@@ -163,6 +163,12 @@ class GraphBuilder:
         compute: Callable[..., Array] | None,
         shape: tuple[int, ...],
     ) -> None:
+        if math.prod(shape) == 1:
+            # onnxruntime-web cannot read a factor outside the graph where it fuses it with MatMul.
+            weight = self._weights[name] = Weight(tuple(tensors), compute, shape, self._end, 0)
+            values = self._values(weight).reshape(shape)
+            self._graph.initializer.append(numpy_helper.from_array(values, name))
+            return
         offset = -(-self._end // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
         size_bytes = math.prod(shape) * np.dtype(self.dtype).itemsize
         self._weights[name] = Weight(tuple(tensors), compute, shape, offset, size_bytes)
@@ -206,6 +212,8 @@ class GraphBuilder:
         """Stream all weights in their order, converted and transposed one at a time."""
         end = 0
         for weight in self._weights.values():
+            if not weight.size_bytes:
+                continue
             writer.write(b"\0" * (weight.offset - end))
             writer.write(self._values(weight).reshape(-1).view(np.uint8).data)
             end = weight.offset + weight.size_bytes

@@ -30,8 +30,7 @@ _SMALL_BYTES = 4096
 
 def is_large(tensor: TensorProto) -> bool:
     """Whether a tensor belongs beside the graph and not into it."""
-    is_outside = tensor.data_location == TensorProto.EXTERNAL
-    return is_outside or size_bytes(tensor) > _SMALL_BYTES
+    return size_bytes(tensor) > _SMALL_BYTES
 
 
 class Weights:

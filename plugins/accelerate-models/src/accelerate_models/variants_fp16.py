@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from accelerate_core.errors import ModelError
 
@@ -31,7 +31,11 @@ def rewrite(model: onnx.ModelProto, weights: Weights, where: str) -> Iterator[tu
     graph = model.graph
     kept = [value.name for value in (*graph.input, *graph.output)]
     large = {tensor.name: tensor for tensor in graph.initializer if is_large(tensor)}
-    small = [tensor for tensor in graph.initializer if tensor.name not in large]
+    small = [
+        numpy_helper.from_array(weights.read(tensor), tensor.name)
+        for tensor in graph.initializer
+        if tensor.name not in large
+    ]
     del graph.initializer[:]
     graph.initializer.extend(small)
     # The converter holds every weight; an input tells it all that it needs to know of one.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from accelerate_core.errors import ModelError
 
@@ -65,7 +65,7 @@ def rewrite(model: onnx.ModelProto, weights: Weights, where: str) -> Iterator[tu
         if name in used and is_large(tensor):
             yield name, weights.read(tensor)
         elif name in used:
-            graph.initializer.append(tensor)
+            graph.initializer.append(numpy_helper.from_array(weights.read(tensor), name))
 
 
 def quantize(matrix: Array) -> tuple[Array, Array]:
