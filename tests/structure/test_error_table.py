@@ -29,6 +29,9 @@ BAD_INPUT = {
     "no adapter",
     "a precision that cannot be made of a model",
     "a number of bits that no precision has",
+    "a tokenizer that is a bomb",
+    "a chat template that is hostile or wrong",
+    "a config that no graph follows",
 }
 KITS = (
     "accelerate_core/testing",
