@@ -32,6 +32,8 @@ BAD_INPUT = {
     "a tokenizer that is a bomb",
     "a chat template that is hostile or wrong",
     "a config that no graph follows",
+    "an image that is hostile, damaged or none",
+    "an image processor that would give wrong pixels",
 }
 KITS = (
     "accelerate_core/testing",
