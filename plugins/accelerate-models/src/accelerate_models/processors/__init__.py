@@ -24,6 +24,7 @@ from .prepared import Prepared
 
 #: Kind -> module that prepares it, module and class that run it.
 _KINDS = {
+    "audio_embedding": ("audio_embedding_files", "audio_embedding", "AudioEmbedding"),
     "image_classification": (
         "image_classification",
         "image_classification",

@@ -90,3 +90,30 @@ def _hz(mels: Array) -> Array:
     above = np.exp(np.maximum(mels - _KNEE, 0.0) * _LOG_STEP)
     hz: Array = np.minimum(mels, _KNEE) * _HZ_PER_MEL * above
     return hz
+
+
+def stretch(features: Array, frames: int) -> Array:
+    """Interpolate [frames before, bands] to more frames; the first and last stay what they are.
+
+    Cubic convolution with a = -0.75 as torch's bicubic mode has it, the edge repeated (R. Keys,
+    IEEE Transactions on Acoustics, Speech, and Signal Processing 29, 1981).
+    """
+    before = len(features)
+    places = np.linspace(0.0, before - 1, frames)
+    left = np.minimum(np.floor(places).astype(np.int64), before - 1)
+    part = (places - left)[:, None]
+    near, far = _cubic_near, _cubic_far
+    weights = (far(part + 1), near(part), near(1 - part), far(2 - part))
+    stretched: Array = sum(
+        weight * features[np.clip(left + step, 0, before - 1)]
+        for step, weight in zip((-1, 0, 1, 2), weights, strict=True)
+    )
+    return stretched.astype(np.float32)
+
+
+def _cubic_near(x: Array) -> Array:
+    return (1.25 * x - 2.25) * x * x + 1.0
+
+
+def _cubic_far(x: Array) -> Array:
+    return ((-0.75 * x + 3.75) * x - 6.0) * x + 3.0
