@@ -178,6 +178,19 @@ def test_the_older_names_of_rope_mean_the_same(
     assert new.sha256 == old.sha256
 
 
+def test_without_a_list_of_layers_the_last_ones_look_through_the_window(
+    tmp_path: Path, make_checkpoint: Any, resolve: Any
+) -> None:
+    for name in ("new", "old"):
+        make_checkpoint(tmp_path / name, "qwen2")
+    path = tmp_path / "old" / "config.json"
+    config = json.loads(path.read_text())
+    assert config.pop("layer_types") == ["full_attention"] * 2 + ["sliding_attention"]
+    path.write_text(json.dumps(config))
+    new, old = (resolve(f"dir:{tmp_path / name}") for name in ("new", "old"))
+    assert new.sha256 == old.sha256
+
+
 def test_a_base_model_gives_hidden_states(
     tmp_path: Path, make_checkpoint: Any, resolve: Any, run: Any
 ) -> None:
