@@ -232,6 +232,7 @@ def truncated() -> bytes:
     return buffer.getvalue()[:2000]
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(
     ("content", "word"),
     [
@@ -398,6 +399,18 @@ def test_texts_go_with_images(written: Any, processor_of: Any) -> None:
             processor.encode(raw)
     with pytest.raises(ModelError, match="lenght"):
         processor.encode((picture(9, 9), "the cat"), lenght=3)
+
+
+def test_texts_need_a_padding_token(changed: Any, resolve: Any) -> None:
+    directory = changed("clip")
+    (directory / "tokenizer_config.json").unlink()
+    config = json.loads((directory / "config.json").read_text())
+    assert resolve(f"dir:{directory}").processor.settings["text"]["pad_id"] == 0
+    del config["text_config"]["pad_token_id"]
+    (directory / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="padding token") as caught:
+        resolve(f"dir:{directory}#text")
+    assert caught.value.info.hint
 
 
 def test_one_tower_takes_one_kind_and_gives_embeddings(written: Any, processor_of: Any) -> None:

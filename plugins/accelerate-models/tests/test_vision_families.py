@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from accelerate_core.errors import ModelError
+from accelerate_core.protocols import Context
 from accelerate_core.types import ModelSpec
 
 from .conftest import checkpoints
@@ -87,7 +88,7 @@ def test_vit_without_a_classifier_gives_its_states(
 
 
 def test_a_vit_for_two_labels_need_not_name_them(
-    tmp_path: Path, write: Any, resolve: Any, run: Any
+    ctx: Context, tmp_path: Path, write: Any, resolve: Any, run: Any
 ) -> None:
     names = {"id2label": {0: "LABEL_0", 1: "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}
     model = write("vit", tmp_path / "m", **names)
@@ -96,7 +97,8 @@ def test_a_vit_for_two_labels_need_not_name_them(
     inputs = {"pixel_values": noise(2, 3, 22, 18)}
     actual = run(spec, inputs)["logits"]
     np.testing.assert_allclose(actual, expected(model, inputs).logits, **CLOSE)
-    assert spec.processor.settings["labels"] == ["LABEL_0", "LABEL_1"]
+    labels = ctx.assets.path(spec.processor.assets[0].sha256).read_text()
+    assert json.loads(labels) == ["LABEL_0", "LABEL_1"]
 
 
 @pytest.mark.parametrize("name", ["clip", "clip-legacy"])
@@ -118,7 +120,11 @@ def test_clip_equals_transformers(
         actual, wanted = run(vision, pixels), expected(model.get_image_features, pixels)
         np.testing.assert_allclose(actual["image_embeds"], wanted.pooler_output, **CLOSE)
         np.testing.assert_allclose(actual["last_hidden_state"], wanted.last_hidden_state, **CLOSE)
-    assert both.task == "multimodal" and vision.task == "vision"
+    assert [spec.task for spec in (both, text, vision)] == [
+        "multimodal",
+        "text_embedding",
+        "vision",
+    ]
     assert both.metadata["parts"] == ["model", "text", "vision"]
 
 

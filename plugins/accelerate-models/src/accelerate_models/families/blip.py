@@ -27,7 +27,6 @@ from .vit import class_token, encoder_sizes, patch_sizes, pixel_values, tower, v
 
 _TEXT = {
     "hidden_size": 768,
-    "encoder_hidden_size": 768,
     "num_attention_heads": 8,
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
@@ -109,8 +108,6 @@ def _text_encoder(
     config = tower(config, "text_config", _TEXT)
     sizes = encoder_sizes(config, activation="gelu", epsilon=1e-12)
     layers, rows = config.size("num_hidden_layers"), config.size("max_position_embeddings")
-    if image is not None and config.size("encoder_hidden_size") != image_size:
-        raise config.fault("encoder_hidden_size", f"{image_size}, the image encoder's hidden_size")
     names = ("input_ids", "attention_mask")
     ids, mask = (g.input(name, ("text_batch", "sequence")) for name in names)
     with g.block("text_encoder.embeddings"):

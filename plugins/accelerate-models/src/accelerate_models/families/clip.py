@@ -183,7 +183,7 @@ def _layer_names(layer: str) -> LayerNames:
 
 _PARTS = {
     "model": Part(task="multimodal", processor="image_text", build=build),
-    "text": Part(task="multimodal", processor="image_text", build=build_text),
+    "text": Part(task="text_embedding", processor="image_text", build=build_text),
     "vision": Part(task="vision", processor="image_text", build=build_vision),
 }
 BUILDERS = [Builder(model_type="clip", parts=_PARTS)]

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
@@ -37,7 +38,7 @@ def build(g: GraphBuilder, config: ModelConfig) -> Mapping[str, Any]:
     hidden, queries = config.size("d_model", 256), config.size("num_queries", 100)
     if hidden % 4:
         raise config.fault("d_model", "a multiple of 4")
-    layers = _LayerSizes(config, "encoder"), _LayerSizes(config, "decoder")
+    encoder, decoder = (_layer_sizes(config, side) for side in ("encoder", "decoder"))
     labels = label_count(config)
     channels = config.size("num_channels", 3)
     pixels = g.input("pixel_values", ("batch", channels, "height", "width"), "float32")
@@ -47,18 +48,19 @@ def build(g: GraphBuilder, config: ModelConfig) -> Mapping[str, Any]:
         places = _sine_positions(g, features, hidden)
         one = ConvolutionSizes(channels_in=width, channels_out=hidden, kernel=(1, 1))
         x = flatten_map(g, convolution(g, features, "model.input_projection", one), hidden)
-    for index in range(layers[0].count):
-        with g.block(f"model.encoder.layers.{index}"):
-            x = _encoder_layer(g, x, places, f"model.encoder.layers.{index}", layers[0])
+    for index in range(encoder.count):
+        name = f"model.encoder.layers.{index}"
+        with g.block(name):
+            x = _encoder_layer(g, x, places, name, encoder)
 
     memory = x
     asked_from = g.weight("model.query_position_embeddings.weight", (queries, hidden))
     zero = numpy_helper.from_array(np.zeros(1, g.dtype))
     x = g.op("ConstantOfShape", g.integers(1, queries, hidden), value=zero)
-    for index in range(layers[1].count):
-        with g.block(f"model.decoder.layers.{index}"):
-            name = f"model.decoder.layers.{index}"
-            x = _decoder_layer(g, x, asked_from, memory, places, name, layers[1])
+    for index in range(decoder.count):
+        name = f"model.decoder.layers.{index}"
+        with g.block(name):
+            x = _decoder_layer(g, x, asked_from, memory, places, name, decoder)
     with g.block("class_labels_classifier"):
         x = layer_norm(g, x, "model.decoder.layernorm", hidden, _EPSILON)
         logits = linear(g, x, "class_labels_classifier", hidden, labels + 1)
@@ -68,25 +70,33 @@ def build(g: GraphBuilder, config: ModelConfig) -> Mapping[str, Any]:
     g.output(boxes, "pred_boxes", ("batch", queries, 4))
     return {
         "hidden_size": hidden,
-        "layers": layers[0].count + layers[1].count,
+        "layers": encoder.count + decoder.count,
         "queries": queries,
         "labels": labels,
         "pixel_mask": "none: images fill pixel_values",
     }
 
 
+@attrs.frozen(kw_only=True)
 class _LayerSizes:
-    """Hold the sizes of one side's layers."""
+    count: int
+    hidden: int
+    intermediate: int
+    activation: str
+    attention: AttentionSizes
 
-    def __init__(self, config: ModelConfig, side: str) -> None:
-        self.hidden = config.size("d_model", 256)
-        self.count = config.size(f"{side}_layers", 6)
-        self.intermediate = config.size(f"{side}_ffn_dim", 2048)
-        self.activation = config.choice("activation_function", ACTIVATIONS, "relu")
-        heads = config.size(f"{side}_attention_heads", 8)
-        if self.hidden % heads:
-            raise config.fault(f"{side}_attention_heads", f"a divisor of d_model {self.hidden}")
-        self.attention = AttentionSizes.plain(self.hidden, heads)
+
+def _layer_sizes(config: ModelConfig, side: str) -> _LayerSizes:
+    hidden, heads = config.size("d_model", 256), config.size(f"{side}_attention_heads", 8)
+    if hidden % heads:
+        raise config.fault(f"{side}_attention_heads", f"a divisor of d_model {hidden}")
+    return _LayerSizes(
+        count=config.size(f"{side}_layers", 6),
+        hidden=hidden,
+        intermediate=config.size(f"{side}_ffn_dim", 2048),
+        activation=config.choice("activation_function", ACTIVATIONS, "relu"),
+        attention=AttentionSizes.plain(hidden, heads),
+    )
 
 
 def _sine_positions(g: GraphBuilder, features: Value, hidden: int) -> Value:

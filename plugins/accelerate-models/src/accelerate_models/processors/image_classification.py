@@ -16,7 +16,7 @@ from accelerate_core.types import ProcessorSpec
 
 from ..facts import Facts
 from ..files import SourceFiles
-from .image_files import image_settings, labels_of
+from .image_files import image_settings, labels_of, read_labels
 from .images import rgb_images, sample_images
 from .pixels import pixel_values
 from .prepared import Prepared
@@ -35,11 +35,8 @@ def prepare(
     return Prepared(
         task="vision",
         kind="image_classification",
-        settings={
-            "image": image_settings(directory, files, facts, "ViTImageProcessor"),
-            "labels": None if labels is None else labels_of(directory, files, labels),
-        },
-        contents={},
+        settings={"image": image_settings(directory, files, facts, "ViTImageProcessor")},
+        contents={} if labels is None else labels_of(directory, files, labels),
     )
 
 
@@ -47,7 +44,8 @@ class ImageClassification(Processor):
     """Prepare images as the model's own file says, and name what is seen. Thread-safe."""
 
     def __init__(self, spec: ProcessorSpec, assets: AssetStore) -> None:
-        self._settings = spec.settings
+        self._image = spec.settings["image"]
+        self._labels = read_labels(spec, assets) if spec.assets else None
 
     def encode(
         self, raw: Any, *, sequence_length: int | None = None, **options: Any
@@ -58,7 +56,7 @@ class ImageClassification(Processor):
         changes nothing. ModelError for anything else.
         """
         refuse_options(options)
-        return {"pixel_values": pixel_values(rgb_images(raw), self._settings["image"])}
+        return {"pixel_values": pixel_values(rgb_images(raw), self._image)}
 
     def decode(self, outputs: Mapping[str, Array], encoded: Mapping[str, Array]) -> Any:
         """Return for each image its five best labels, `{"label": ..., "score": ...}`, best first.
@@ -66,7 +64,7 @@ class ImageClassification(Processor):
         Scores are probabilities. Without labels: the class token's embedding, normalised, float32
         [batch, hidden]. ModelError when the outputs lack what is needed.
         """
-        labels = self._settings["labels"]
+        labels = self._labels
         if labels is None:
             return normalised(output(outputs, "last_hidden_state")[:, 0])
         return [

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -11,7 +12,9 @@ from typing import Any
 
 import attrs
 
+from accelerate_core.assets import AssetStore
 from accelerate_core.errors import ModelError
+from accelerate_core.types import ProcessorSpec
 
 from ..config import ModelConfig
 from ..facts import Facts
@@ -85,14 +88,21 @@ def image_settings(directory: Path, files: SourceFiles, facts: Facts, kind: str)
     return settings
 
 
-def labels_of(directory: Path, files: SourceFiles, count: int) -> list[str]:
-    """Return `id2label` of config.json by number; ModelError when it names no `count` labels."""
+def labels_of(directory: Path, files: SourceFiles, count: int) -> dict[str, bytes]:
+    """Return labels.json, `id2label` of config.json as a list; ModelError unless it has `count`."""
     config = ModelConfig(path := directory / "config.json", files.json_object(path))
-    labels = config.values.get("id2label") or {str(i): f"LABEL_{i}" for i in range(count)}
-    named = {str(index): str(label) for index, label in dict(labels).items()}
+    found = config.values.get("id2label") or {str(i): f"LABEL_{i}" for i in range(count)}
+    named = {str(index): str(label) for index, label in found.items()}
     if named.keys() != {str(index) for index in range(count)}:
         raise config.fault("id2label", f"labels for 0 to {count - 1}")
-    return [named[str(index)] for index in range(count)]
+    labels = [named[str(index)] for index in range(count)]
+    return {"labels.json": json.dumps(labels, ensure_ascii=False).encode()}
+
+
+def read_labels(spec: ProcessorSpec, assets: AssetStore) -> list[str]:
+    """Return the labels that `labels_of` wrote."""
+    labels: list[str] = json.loads(assets.path(spec.assets[0].sha256).read_bytes())
+    return labels
 
 
 def _class_of(config: ModelConfig, default: str) -> str:

@@ -26,6 +26,7 @@ from .tokenizing import Tokenizing, check_texts, optional_json, padding_token, r
 if TYPE_CHECKING:
     from accelerate_core.types import Array
 
+_TASKS = {("image",): "vision", ("text",): "text_embedding", ("image", "text"): "multimodal"}
 _COLUMNS = {"input_ids": "ids", "attention_mask": "attention_mask"}
 
 
@@ -52,8 +53,7 @@ def prepare_for(
         settings["image"] = image_settings(directory, files, facts, image_kind)
     if "input_ids" in names:
         settings["text"], contents["tokenizer.json"] = _text_settings(directory, files, details)
-    task = "multimodal" if "input_ids" in names else "vision"
-    return Prepared(task=task, kind=kind, settings=settings, contents=contents)
+    return Prepared(task=_TASKS[tuple(settings)], kind=kind, settings=settings, contents=contents)
 
 
 class ImageText(Processor):

@@ -17,7 +17,7 @@ from accelerate_core.types import ProcessorSpec
 from ..facts import Facts
 from ..files import SourceFiles
 from .image_classification import output, refuse_options, softmax
-from .image_files import image_settings, labels_of
+from .image_files import image_settings, labels_of, read_labels
 from .images import rgb_images, sample_images
 from .pixels import Size, pixel_values
 from .prepared import Prepared
@@ -35,11 +35,8 @@ def prepare(
     return Prepared(
         task="vision",
         kind="object_detection",
-        settings={
-            "image": image_settings(directory, files, facts, "DetrImageProcessor"),
-            "labels": labels_of(directory, files, details["labels"]),
-        },
-        contents={},
+        settings={"image": image_settings(directory, files, facts, "DetrImageProcessor")},
+        contents=labels_of(directory, files, details["labels"]),
     )
 
 
@@ -56,7 +53,8 @@ class ObjectDetection(Processor):
     """Prepare images as the model's own file says, and find objects. Thread-safe."""
 
     def __init__(self, spec: ProcessorSpec, assets: AssetStore) -> None:
-        self._settings = spec.settings
+        self._image = spec.settings["image"]
+        self._labels = read_labels(spec, assets)
 
     def encode(
         self,
@@ -76,7 +74,7 @@ class ObjectDetection(Processor):
         if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
             raise ModelError(f"threshold is {threshold!r}", accepted=("a number from 0 to 1",))
         images = rgb_images(raw)
-        tensors = {"pixel_values": pixel_values(images, self._settings["image"])}
+        tensors = {"pixel_values": pixel_values(images, self._image)}
         return EncodedImages(tensors, [(one.height, one.width) for one in images], threshold)
 
     def decode(
@@ -112,7 +110,7 @@ class ObjectDetection(Processor):
         corners = corners * np.array([width, height, width, height], np.float32)
         return [
             {
-                "label": self._settings["labels"][labels[index]],
+                "label": self._labels[labels[index]],
                 "score": float(best[index]),
                 "box": [float(edge) for edge in corners[index]],
             }
