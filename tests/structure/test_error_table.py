@@ -34,6 +34,8 @@ BAD_INPUT = {
     "a config that no graph follows",
     "an image that is hostile, damaged or none",
     "an image processor that would give wrong pixels",
+    "a sound that is hostile, damaged or none",
+    "a feature extractor that would give wrong features",
 }
 KITS = (
     "accelerate_core/testing",

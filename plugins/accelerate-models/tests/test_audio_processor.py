@@ -16,7 +16,9 @@ from accelerate_models.processors.mel import Mel, clap_features, mel_filters, wh
 
 from accelerate_core import Accelerator
 from accelerate_core.errors import ModelError
-from accelerate_core.protocols import Context, Processor
+from accelerate_core.host import Host
+from accelerate_core.inputs import check_inputs
+from accelerate_core.protocols import Processor
 from accelerate_core.serial import from_plain, to_plain
 from accelerate_core.types import ModelSpec
 
@@ -47,18 +49,24 @@ def copy(directories: Any, tmp_path: Path) -> Callable[[str], Path]:
     return lambda name: Path(shutil.copytree(directories(name), tmp_path / name))
 
 
-@pytest.fixture
-def processor_of(ctx: Context, resolve: Any) -> Callable[[Path], Processor]:
+@pytest.fixture(scope="module")
+def processor_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Processor]:
+    """Build a directory's processor; what is not changed is read once for all tests."""
+    root = tmp_path_factory.mktemp("store")
+    context = Host(cache_dir=root / "cache", state_dir=root / "state").context
+    source = DirectorySource().model_create(None, context)
+
     def call(directory: Path) -> Processor:
-        spec = resolve(f"dir:{directory}")
+        spec = source.resolve(f"dir:{directory}", name="model")
         # Through JSON, as a spec travels.
         spec = from_plain(json.loads(json.dumps(to_plain(spec))), ModelSpec)
-        return DirectorySource().model_create(None, ctx).processor(spec.processor)
+        assert spec.processor
+        return source.processor(spec.processor)
 
     return call
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def wav2vec2(directories: Any, processor_of: Any) -> Any:
     return processor_of(directories("wav2vec2"))
 
@@ -552,6 +560,18 @@ def test_samples_are_sound_and_always_the_same(
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first[0], first[1])
     assert all(0.01 < np.abs(sound).max() <= 1.0 for sound in first)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2-layer", "whisper", "clap"])
+def test_what_a_benchmark_encodes_fits_the_model(
+    name: str, directories: Any, processor_of: Any, resolve: Any
+) -> None:
+    processor, spec = processor_of(directories(name)), resolve(f"dir:{directories(name)}")
+    for batch in (1, 3):
+        raw = processor.sample(batch, 8)
+        encoded = processor.encode(raw, sequence_length=8)
+        check_inputs(spec, encoded)
+        assert {value.shape[0] for value in encoded.values()} == {batch}
 
 
 # --- through the public interface --------------------------------------------------------------

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,10 +33,9 @@ def read_audio(path: Path) -> tuple[Array, int]:
     from soundfile import LibsndfileError, SoundFile
 
     try:
-        with path.open("rb") as file:
-            _check_riff(file, path)
-            with SoundFile(file) as sound:
-                return _read(sound, path), int(sound.samplerate)
+        _check_riff(path)
+        with SoundFile(path) as sound:
+            return _read(sound, path), int(sound.samplerate)
     # TypeError: the library wants to be told about headerless formats, which it sees by name.
     except (LibsndfileError, TypeError) as error:
         raise ModelError(f"this is no sound: {error}", where=str(path), hint=_HINT) from error
@@ -63,14 +61,15 @@ def _read(sound: Any, path: Path) -> Array:
         frames += len(block)
         if frames > LONGEST_S * rate:
             raise ModelError("the sound is too long", where=str(path), accepted=(LONGEST_ERROR,))
-        blocks.append(block.mean(axis=1, dtype=np.float32))
+        with np.errstate(invalid="ignore", over="ignore"):  # refused later, with all of the sound
+            blocks.append(block.mean(axis=1, dtype=np.float32))
     return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
 
 
-def _check_riff(file: BinaryIO, path: Path) -> None:
+def _check_riff(path: Path) -> None:
     """Refuse a WAV file that ends early: libsndfile would give what is left of it."""
-    head = file.read(8)
-    size = os.fstat(file.fileno()).st_size
+    with path.open("rb") as file:
+        head, size = file.read(8), path.stat().st_size
     promised = int.from_bytes(head[4:], "little")
     if head[:4] == b"RIFF" and promised not in _UNKNOWN_SIZES and promised + 8 > size:
         raise ModelError(
@@ -78,4 +77,3 @@ def _check_riff(file: BinaryIO, path: Path) -> None:
             where=str(path),
             hint="Get the file again; it was cut off.",
         )
-    file.seek(0)
