@@ -137,9 +137,10 @@ def test_plugin_examples_are_taken_by_the_host(
     plugins_page: dict[str, Any], tmp_path: Path
 ) -> None:
     from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
+    from accelerate_models.hookspecs import BUILDERS
 
     host = Host(cache_dir=tmp_path, state_dir=tmp_path)
-    for family in (LAUNCHERS, ENGINES):
+    for family in (LAUNCHERS, ENGINES, BUILDERS):
         host.add_family(family)
     creates = {one.create: name for name, one in host.families.items() if one.create}
     shown = set()
@@ -267,6 +268,7 @@ def _anchor(heading: str) -> str:
 
 def test_every_hook_is_documented_with_its_arguments() -> None:
     from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
+    from accelerate_models.hookspecs import BUILDERS
 
     page = (ROOT / "docs/plugins.md").read_text()
     for family in (*CORE_FAMILIES, ENGINES, LAUNCHERS):

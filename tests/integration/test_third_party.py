@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stranger's plugin: built, installed outside the workspace, found by name, used, tested."""
+"""A stranger's plugins: built, installed outside the workspace, found by name, used, tested."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/plugins/accelerate-example-scheduler"
+FAMILY = ROOT / "examples/plugins/accelerate-example-family"
 
 USE = """
 from pathlib import Path
@@ -38,15 +39,25 @@ print("placed")
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the interpreter of a fresh environment with the built plugin installed.
+    """Return the interpreter of a fresh environment with the built plugins installed.
 
-    It sees this environment's packages through a .pth file; the plugin is its own.
+    It sees this environment's packages through a .pth file; the plugins are its own.
     """
     folder = tmp_path_factory.mktemp("third-party")
     venv.create(folder, symlinks=True)
     offline = ["--no-index", "--no-deps", "--no-build-isolation", "--no-compile"]
     _run(
-        [sys.executable, "-m", "pip", "install", "-q", *offline, f"--prefix={folder}", str(EXAMPLE)]
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            *offline,
+            f"--prefix={folder}",
+            str(EXAMPLE),
+            str(FAMILY),
+        ]
     )
     interpreter = folder / "bin" / "python"
     site = _run([str(interpreter), "-c", "import site; print(site.getsitepackages()[0])"])
@@ -71,9 +82,13 @@ def test_is_found_by_name_and_used(python: Path, tmp_path: Path) -> None:
     assert _run([str(python), "-c", USE, str(tmp_path)], cwd=tmp_path).strip() == "placed"
 
 
-def test_passes_its_contract(python: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("plugin", [EXAMPLE, FAMILY], ids=lambda path: path.name)
+def test_passes_its_own_tests(
+    plugin: Path, python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_CACHE_DIR", str(tmp_path / "cache"))
     options = ["-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
-    out = _run([str(python), "-m", "pytest", *options, str(EXAMPLE / "tests")], cwd=tmp_path)
+    out = _run([str(python), "-m", "pytest", *options, str(plugin / "tests")], cwd=tmp_path)
     assert " passed" in out and "skipped" not in out
 
 

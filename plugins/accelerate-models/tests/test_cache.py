@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate_models import directory
+from accelerate_models import cache, directory
+from accelerate_models.source import Source
 from accelerate_models.wanted import Wanted
 
 from accelerate_core.errors import ModelError
@@ -149,3 +150,18 @@ def test_threads_may_resolve_the_same_model(checkpoint: Path, resolve: Any) -> N
     with ThreadPoolExecutor(4) as pool:
         specs = list(pool.map(lambda _: resolve(f"dir:{checkpoint}"), range(4)))
     assert all(spec == specs[0] for spec in specs)
+
+
+def test_another_version_of_the_builder_builds_again(
+    checkpoint: Path, resolve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = resolve(f"dir:{checkpoint}")
+    assert spec.metadata["builder"][0] == "accelerate-models"
+    built = []
+    build = Source._create
+    monkeypatch.setattr(Source, "_create", lambda *args: built.append(1) or build(*args))
+    resolve(f"dir:{checkpoint}")
+    assert not built
+    monkeypatch.setattr(cache, "_version", lambda name: "2.0")
+    assert resolve(f"dir:{checkpoint}").sha256 == spec.sha256
+    assert built

@@ -27,6 +27,9 @@ from .wanted import Wanted
 #: Raise this whenever a graph, a spec or a processor comes out differently for the same files.
 BUILDER_VERSION = 2
 
+#: Metadata key: name and version of the distribution whose plugin built a graph.
+MAKER_KEY = "builder"
+
 _LIBRARIES = ("accelerate-models", "onnx", "safetensors", "tokenizers")
 
 
@@ -56,6 +59,8 @@ class Index:
             place.unlink(missing_ok=True)
             return None
         if any(stamp(Path(name)) != value for name, value in sources.items()):
+            return None
+        if (maker := spec.metadata.get(MAKER_KEY)) and _version(maker[0]) != maker[1]:
             return None
         # Every asset is looked at, so that all corrupt ones are removed before a rebuild.
         touched = [a for a in spec_assets(spec) if self._stamp(a) != remembered.get(a.sha256)]
@@ -141,6 +146,13 @@ class AssetBatch:
             return self._store.path(sha256).is_file()
         except ModelError:
             return False
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _as_stamp(value: list[int] | None) -> Stamp:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 from accelerate_core.errors import ModelError, did_you_mean
 from accelerate_core.protocols import Plugins
 from accelerate_core.types import ModelSpec
 
-from .cache import AssetBatch
+from .cache import MAKER_KEY, AssetBatch
 from .checkpoint import open_checkpoint
 from .config import ModelConfig
 from .facts import facts_of, identity_of
@@ -74,6 +75,7 @@ def from_directory(
             **details,
             **facts.metadata,
             **(prepared.notes if prepared else {}),
+            MAKER_KEY: _maker(builder.model_type),
             "part": part_name,
             "parts": list(builder.parts),
             "unused_tensors": list(checkpoint.unused),
@@ -96,6 +98,14 @@ def builder_of(config: ModelConfig, plugins: Plugins) -> Builder:
         )
     builder: Builder = plugins.create(BUILDERS.name, model_type, where=str(config.path))
     return builder
+
+
+def _maker(model_type: str) -> list[str] | None:
+    """Return name and version of the distribution that offers a builder."""
+    for entry in metadata.entry_points(group=BUILDERS.group, name=model_type):
+        if entry.dist is not None:
+            return [entry.dist.name, entry.dist.version]
+    return None
 
 
 def _part(builder: Builder, name: str, directory: Path) -> Part:
