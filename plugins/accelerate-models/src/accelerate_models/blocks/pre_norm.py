@@ -23,9 +23,7 @@ def pre_norm_layer(
     return pre_norm_perceptron(g, x, names, sizes)
 
 
-def pre_norm_perceptron(
-    g: GraphBuilder, x: Value, names: LayerNames, sizes: EncoderSizes
-) -> Value:
+def pre_norm_perceptron(g: GraphBuilder, x: Value, names: LayerNames, sizes: EncoderSizes) -> Value:
     """Add a two-layer perceptron to what it was normalised from."""
     with g.scope("mlp"):
         normal = layer_norm(g, x, names.output_norm, sizes.hidden, sizes.epsilon)
