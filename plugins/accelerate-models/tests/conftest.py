@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 
 from accelerate_core.host import Host
-from accelerate_core.protocols import Context, ModelSource
+from accelerate_core.protocols import Context, ModelSource, Processor
+from accelerate_core.serial import from_plain, to_plain
 from accelerate_core.types import ModelSpec
 
 
@@ -56,6 +58,21 @@ def resolve(ctx: Context) -> Callable[..., ModelSpec]:
     def call(reference: str, *, precision: str = "fp32") -> ModelSpec:
         source = sources[reference.partition(":")[0]]
         return source.resolve(reference, name="model", precision=precision)
+
+    return call
+
+
+@pytest.fixture
+def processor_of(ctx: Context, resolve: Callable[..., ModelSpec]) -> Callable[..., Processor]:
+    """Build the processor of a directory, or of one part of it."""
+
+    def call(directory: Path, part: str = "") -> Processor:
+        spec = resolve(f"dir:{directory}{part and '#' + part}")
+        # Through JSON, as a spec travels.
+        spec = from_plain(json.loads(json.dumps(to_plain(spec))), ModelSpec)
+        assert spec.processor is not None
+        source = accelerate_models.DirectorySource().model_create(None, ctx)
+        return source.processor(spec.processor)
 
     return call
 

@@ -9,23 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from accelerate_models import DirectorySource
 
 from accelerate_core.errors import ModelError
-from accelerate_core.protocols import Context, Processor
-from accelerate_core.serial import from_plain, to_plain
-from accelerate_core.types import ModelSpec
-
-
-@pytest.fixture
-def processor_of(ctx: Context, resolve: Any) -> Any:
-    def call(directory: Path) -> Processor:
-        spec = resolve(f"dir:{directory}")
-        # Through JSON, as a spec travels.
-        spec = from_plain(json.loads(json.dumps(to_plain(spec))), ModelSpec)
-        return DirectorySource().model_create(None, ctx).processor(spec.processor)
-
-    return call
 
 
 def write_modules(directory: Path, pooling: dict[str, Any], *, kinds: str = "Pooling") -> None:
