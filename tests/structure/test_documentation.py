@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,18 @@ def test_every_family_is_documented(root: Path) -> None:
     assert len(HOOKS) >= 20
     for family in FAMILIES:
         assert f"`{family.group}`" in text
+
+
+def test_every_model_family_has_rows_from_a_run(root: Path) -> None:
+    points = tomllib.loads((root / "plugins/accelerate-models/pyproject.toml").read_text())
+    builders = points["project"]["entry-points"]["accelerate_models.builders"]
+    text = (root / "docs/models.md").read_text()
+    for family in builders:
+        assert f"\n| `{family}` | `" in text, f"{family} has no row: make families"
+    assert "**wrong**" not in text
+    # The prose is written beside the tool that runs the families.
+    before, after = (root / "tools/models.md").read_text().split("<!-- table -->")
+    assert text.startswith(before) and text.endswith(after), "the page is stale: make families"
 
 
 def test_the_changelog_knows_this_version(root: Path) -> None:

@@ -2,7 +2,7 @@
 """8-bit weights: ONNX Runtime's `MatMulNBits`, in groups of 32 with a scale each.
 
 Only weights of matrix products are stored in 8 bits; the arithmetic stays float32. Dynamic
-quantization (`MatMulInteger`) was measured beside it on a small BERT: it errs 25 to 70 times as
+quantization (`MatMulInteger`) was measured beside it on a small BERT: it errs 20 to 70 times as
 much, and WebNN takes it for unsigned weights only. `MatMulNBits` ran on native CPU, WASM, WebGPU
 and WebNN alike.
 
