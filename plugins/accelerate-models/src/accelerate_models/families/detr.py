@@ -55,6 +55,7 @@ def build(g: GraphBuilder, config: ModelConfig) -> Mapping[str, Any]:
 
     memory = x
     asked_from = g.weight("model.query_position_embeddings.weight", (queries, hidden))
+    # What queries start from is the same for every image: the batch comes in with the memory.
     zero = numpy_helper.from_array(np.zeros(1, g.dtype))
     x = g.op("ConstantOfShape", g.integers(1, queries, hidden), value=zero)
     for index in range(decoder.count):
@@ -106,26 +107,29 @@ def _sine_positions(g: GraphBuilder, features: Value, hidden: int) -> Value:
     """
     half = hidden // 2
     step = np.arange(half) // 2 * 2 / half
-    frequency = np.tile(2 * math.pi / _TEMPERATURE**step, 2).astype(np.float32)
+    frequency = g.constant(np.tile(2 * math.pi / _TEMPERATURE**step, 2).astype(np.float32))
     # A cosine is a sine a quarter of a turn later.
-    phase = np.tile([0.0, math.pi / 2], half).astype(np.float32)
-    total: Value | None = None
+    phase = g.constant(np.tile([0.0, math.pi / 2], half).astype(np.float32))
+    first = np.repeat([1, 0], half).astype(np.float32)
     with g.scope("positions"):
-        zero, one = (g.constant(np.array(n, np.int64)) for n in (0, 1))
-        epsilon = g.constant(np.array(1e-6, np.float32))
-        for side, axis in enumerate((2, 3)):
-            length = g.op("Squeeze", g.op("Shape", features, start=axis, end=axis + 1))
-            count = g.op("Cast", length, to=TensorProto.FLOAT)
-            index = g.op("Cast", g.op("Range", zero, length, one), to=TensorProto.FLOAT)
-            counted = g.op("Add", index, g.constant(np.array(1, np.float32)))
-            share = g.op("Div", counted, g.op("Add", count, epsilon))
-            share = g.op("Unsqueeze", share, g.integers(*((1, 2) if side == 0 else (0, 2))))
-            angle = g.op("Add", g.op("Mul", share, g.constant(frequency)), g.constant(phase))
-            belongs = np.repeat([side == 0, side == 1], half).astype(np.float32)
-            part = g.op("Mul", g.op("Sin", angle), g.constant(belongs))
-            total = part if total is None else g.op("Add", total, part)
-        assert total is not None
-        return g.cast(g.op("Reshape", total, g.integers(-1, hidden)), g.dtype)
+        rows = g.op("Unsqueeze", _shares(g, features, 2), g.integers(1, 2))
+        columns = g.op("Unsqueeze", _shares(g, features, 3), g.integers(0, 2))
+        parts = []
+        for share, channels in ((rows, first), (columns, 1 - first)):
+            waves = g.op("Sin", g.op("Add", g.op("Mul", share, frequency), phase))
+            parts.append(g.op("Mul", waves, g.constant(channels)))
+        places = g.op("Reshape", g.op("Add", *parts), g.integers(-1, hidden))
+        return g.cast(places, g.dtype)
+
+
+def _shares(g: GraphBuilder, features: Value, axis: int) -> Value:
+    """Count the places along an axis of the map, from above 0 to 1: [length]."""
+    zero, one = (g.constant(np.array(n, np.int64)) for n in (0, 1))
+    length = g.op("Squeeze", g.op("Shape", features, start=axis, end=axis + 1))
+    before = g.op("Cast", g.op("Range", zero, length, one), to=TensorProto.FLOAT)
+    epsilon = g.constant(np.array(1e-6, np.float32))
+    whole = g.op("Add", g.op("Cast", length, to=TensorProto.FLOAT), epsilon)
+    return g.op("Div", g.op("Add", before, g.constant(np.array(1, np.float32))), whole)
 
 
 def _encoder_layer(
