@@ -11,7 +11,7 @@ from accelerate_core.errors import ModelError
 
 from ..facts import Facts
 from ..files import SourceFiles
-from .extractor import extractor_config
+from .extractor import check_window, extractor_config, rate_of
 from .prepared import Prepared
 
 _PADDINGS = ("repeatpad", "repeat", "pad")
@@ -23,7 +23,7 @@ def prepare(
     """Return the processor of a directory; ModelError for files that are missing or wrong."""
     config = extractor_config(directory, files, "ClapFeatureExtractor")
     config.choice("truncation", ("rand_trunc",), "fusion")
-    rate, hop = config.size("sampling_rate", 48_000), config.size("hop_length", 480)
+    rate, hop = rate_of(config, 48_000), config.size("hop_length", 480)
     samples = config.size("max_length_s", 10) * rate
     bands, frames = config.size("feature_size", 64), 1 + samples // hop
     if bands != details["feature_bands"] or frames > details["feature_frames"]:
@@ -41,7 +41,7 @@ def prepare(
         kind="audio_embedding",
         settings={
             "rate": rate,
-            "window": config.size("fft_window_size", 1024),
+            "window": check_window(config, "max_length_s", "fft_window_size", samples, rate),
             "hop": hop,
             "bands": bands,
             "low_hz": low,

@@ -13,7 +13,7 @@ from accelerate_core.errors import ModelError
 from ..config import ModelConfig
 from ..facts import Facts
 from ..files import SourceFiles
-from .extractor import extractor_config
+from .extractor import extractor_config, rate_of
 from .prepared import Prepared
 from .tokenizing import TOKENIZER_HINT, optional_json, token_text
 
@@ -34,7 +34,7 @@ def prepare(
     settings = {
         "inputs": [tensor.name for tensor in facts.inputs],
         "output": facts.outputs[0].name,
-        "rate": extractor.size("sampling_rate", 16_000),
+        "rate": rate_of(extractor, 16_000),
         "normalize": extractor.flag("do_normalize", True),
         "mask": extractor.flag("return_attention_mask", False),
         "padding_value": float(padding_value),

@@ -12,7 +12,7 @@ from accelerate_core.errors import ModelError
 from ..config import ModelConfig
 from ..facts import Facts
 from ..files import SourceFiles
-from .extractor import extractor_config
+from .extractor import check_window, extractor_config, rate_of
 from .prepared import Prepared
 from .tokenizing import read_tokenizer
 
@@ -24,7 +24,7 @@ def prepare(
     extractor = extractor_config(directory, files, "WhisperFeatureExtractor")
     extractor.refuse("dither")
     extractor.refuse("padding_value")
-    rate, hop = extractor.size("sampling_rate", 16_000), extractor.size("hop_length", 160)
+    rate, hop = rate_of(extractor, 16_000), extractor.size("hop_length", 160)
     samples = extractor.size("chunk_length", 30) * rate
     bands = extractor.size("feature_size", 80)
     wanted = (details["feature_bands"], details["feature_frames"])
@@ -41,7 +41,7 @@ def prepare(
         kind="speech_to_text",
         settings={
             "rate": rate,
-            "window": extractor.size("n_fft", 400),
+            "window": check_window(extractor, "chunk_length", "n_fft", samples, rate),
             "hop": hop,
             "bands": bands,
             "samples": samples,
