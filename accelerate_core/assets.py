@@ -8,6 +8,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -68,8 +69,8 @@ class AssetStore:
         handle, temporary = tempfile.mkstemp(prefix=".part-", dir=self.root)
         path = Path(temporary)
         try:
-            with os.fdopen(handle, "wb") as file:
-                writer = AssetWriter(file)
+            with os.fdopen(handle, "wb") as file, ThreadPoolExecutor(1) as pool:
+                writer = AssetWriter(file, pool)
                 yield writer
                 file.flush()
                 os.fsync(file.fileno())
@@ -102,20 +103,32 @@ class AssetStore:
 
 
 class AssetWriter:
-    """Hash while writing."""
+    """Hash while writing: in a thread, because hashing takes longer than making what is hashed."""
 
     asset: Asset
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, pool: ThreadPoolExecutor) -> None:
         self._file = file
+        self._pool = pool
         self._digest = hashlib.sha256()
+        self._hashing: Future[None] | None = None
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append bytes."""
-        self._digest.update(data)
+        """Append bytes, which must not change afterwards."""
+        self._wait()
+        if len(data) >= _BLOCK:
+            self._hashing = self._pool.submit(self._digest.update, data)
+        else:
+            self._digest.update(data)
         self._file.write(data)
 
     @property
     def sha256(self) -> str:
         """Hash of what was written so far."""
+        self._wait()
         return self._digest.hexdigest()
+
+    def _wait(self) -> None:
+        if self._hashing is not None:
+            self._hashing.result()
+            self._hashing = None
