@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models from ONNX files and Hugging Face directories, without torch.
+"""Models from ONNX files, Hugging Face directories and hubs, without torch.
 
-Three plugins share one implementation (`source.py`) and differ only in how a reference becomes a
+Four plugins share one implementation (`source.py`) and differ only in how a reference becomes a
 path. This module stays light: onnx, tokenizers and numpy are imported when a model is resolved.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from accelerate_core.markers import hookimpl
 from accelerate_core.protocols import Context, ModelSource
 
-__all__ = ["DirectorySource", "FileSource", "PackageSource"]
+__all__ = ["DirectorySource", "FileSource", "HubSource", "PackageSource"]
 
 
 class FileSource:
@@ -71,3 +71,21 @@ class PackageSource:
         from .source import Source
 
         return Source(ctx, locate_in_package)
+
+
+class HubSource:
+    """Download models from a hub and build them: `hf:ORGANISATION/NAME@REVISION`."""
+
+    name = "hf"
+
+    @hookimpl
+    def model_schemes(self) -> Sequence[str]:
+        """Return `("hf",)`."""
+        return ("hf",)
+
+    @hookimpl
+    def model_create(self, settings: Any, ctx: Context) -> ModelSource:
+        """Return the source; reads nothing yet, and asks nobody."""
+        from .hub import Hub
+
+        return Hub(ctx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SINGLE = "model.safetensors"
 _SHARDED = "model.safetensors.index.json"
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 #: How the accepted dtypes lie in the file. bfloat16 is no numpy dtype: its bits are widened.
 _STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
@@ -121,21 +121,9 @@ def open_checkpoint(directory: Path, files: SourceFiles, prefix: str) -> Checkpo
     if files.has(directory / _SINGLE):
         names: Sequence[str] = (_SINGLE,)
     elif files.has(directory / _SHARDED):
-        names = _shards(directory / _SHARDED, files)
+        names = shard_names(directory / _SHARDED, files)
     else:
-        pickled = sorted(path.name for glob in _PICKLED for path in directory.glob(glob))
-        reason = (
-            f"{', '.join(pickled)}: pickled weights run code when read, so they are refused"
-            if pickled
-            else "there are no weights"
-        )
-        raise ModelError(
-            reason,
-            where=str(directory),
-            accepted=(_SINGLE, _SHARDED),
-            hint="Convert them where you trust them: "
-            "AutoModel.from_pretrained(DIR).save_pretrained(DIR, safe_serialization=True)",
-        )
+        raise no_weights((path.name for path in directory.iterdir()), str(directory))
     tensors = [
         tensor
         for name in names
@@ -146,7 +134,25 @@ def open_checkpoint(directory: Path, files: SourceFiles, prefix: str) -> Checkpo
     return Checkpoint(directory, tensors, prefix)
 
 
-def _shards(index: Path, files: SourceFiles) -> Sequence[str]:
+def no_weights(names: Iterable[str], where: str) -> ModelError:
+    """Return the error for a folder of these files, none of which is a safetensors file."""
+    pickled = sorted(name for name in names if name.endswith(_PICKLED))
+    reason = (
+        f"{', '.join(pickled)}: pickled weights run code when read, so they are refused"
+        if pickled
+        else "there are no weights"
+    )
+    return ModelError(
+        reason,
+        where=where,
+        accepted=(_SINGLE, _SHARDED),
+        hint="Convert them where you trust them: "
+        "AutoModel.from_pretrained(DIR).save_pretrained(DIR, safe_serialization=True)",
+    )
+
+
+def shard_names(index: Path, files: SourceFiles) -> Sequence[str]:
+    """Return the files an index of shards names; ModelError when one leaves its folder."""
     weights = files.json_object(index).get("weight_map")
     if not isinstance(weights, dict) or not all(isinstance(n, str) for n in weights.values()):
         raise ModelError("it has no weight_map of tensor to file", where=str(index))

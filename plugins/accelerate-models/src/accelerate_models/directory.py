@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from importlib import metadata
-from pathlib import Path
 
 from accelerate_core.errors import ModelError, did_you_mean
 from accelerate_core.protocols import Plugins
@@ -41,7 +40,7 @@ def from_directory(
     config = ModelConfig(config_path, files.json_object(config_path, hint))
     builder = builder_of(config, plugins)
     part_name = wanted.part or next(iter(builder.parts))
-    part = _part(builder, part_name, directory)
+    part = part_of(builder, part_name, str(directory))
     checkpoint = open_checkpoint(directory, files, builder.prefix)
     g = GraphBuilder(checkpoint, wanted.precision)
     details = part.build(g, config)
@@ -108,11 +107,12 @@ def _maker(model_type: str) -> list[str] | None:
     return None
 
 
-def _part(builder: Builder, name: str, directory: Path) -> Part:
+def part_of(builder: Builder, name: str, where: str) -> Part:
+    """Return a builder's part by its name; ModelError names the parts there are."""
     if name not in builder.parts:
         raise ModelError(
             f"a {builder.model_type} model has no part {name!r}",
-            where=str(directory),
+            where=where,
             accepted=tuple(builder.parts),
             hint=did_you_mean(name, builder.parts),
         )

@@ -13,7 +13,7 @@ from accelerate_core.errors import ModelError
 #: Size and modification time of a file; None when it is not there.
 Stamp: TypeAlias = tuple[int, int] | None
 
-_JSON_LIMIT_BYTES = 4 << 20
+JSON_LIMIT_BYTES = 4 << 20
 
 
 def stamp(path: Path) -> Stamp:
@@ -44,7 +44,7 @@ class SourceFiles:
     def json(self, path: Path, hint: str = "") -> Any:
         """Return a JSON file's content; ModelError when missing, too large or not JSON."""
         self.require(path, hint)
-        text = read_limited(path, _JSON_LIMIT_BYTES)
+        text = read_limited(path, JSON_LIMIT_BYTES)
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -69,7 +69,7 @@ def from_onnx(wanted: Wanted, files: SourceFiles, batch: AssetBatch) -> ModelSpe
             accepted=(found, *variants),
             hint="Only files in fp32 are converted; others run in the precision they were made in.",
         )
-    prepared = prepare_processor_beside(path.parent, files, facts)
+    prepared = prepare_processor_beside(_home(path, files), files, facts)
 
     assets = (
         batch.put_file(path, GRAPH_NAME),
@@ -90,6 +90,13 @@ def from_onnx(wanted: Wanted, files: SourceFiles, batch: AssetBatch) -> ModelSpe
         processor=prepared.store(batch) if prepared else None,
         metadata={**facts.metadata, **(prepared.notes if prepared else {})},
     )
+
+
+def _home(path: Path, files: SourceFiles) -> Path:
+    """Return where the other files of a model lie: repositories put graphs into a folder `onnx`."""
+    folder = path.parent
+    is_inside = folder.name == "onnx" and not files.has(folder / "config.json")
+    return folder.parent if is_inside else folder
 
 
 def _read_graph(path: Path) -> onnx.ModelProto:
