@@ -129,6 +129,7 @@ def test_a_bad_chat_template_is_refused(
         "{{ messages[0].update(role='x') }}",
         "{% set ns = namespace(_x=1) %}",
         "{% set ns = namespace() %}{% set ns.__class__ = 1 %}",
+        "{{ dict.update(messages[0], role='x') }}",
         "{{ dict.mro() }}",
         "{{ dict.__init__.__globals__ }}",
         "{{ range(10 ** 9) | list }}",
