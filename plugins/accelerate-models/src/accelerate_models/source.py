@@ -16,7 +16,7 @@ from accelerate_core.serial import to_plain
 from accelerate_core.types import PRECISIONS, ModelSpec, ProcessorSpec
 
 from .cache import AssetBatch, Index
-from .files import SourceFiles
+from .files import SourceFiles, stamp
 from .wanted import BUILT, CONVERTIBLE, Wanted, split_part
 
 
@@ -87,7 +87,9 @@ class Source(ModelSource):
         with AssetBatch(self._ctx.assets) as batch:
             spec = make_variant(original, precision, batch, self._ctx.assets)
             spec = self._judged(original, spec)
-            self._index.remember(wanted, {}, spec)
+            # Made of assets: once those are pruned, so is the variant.
+            paths = [self._ctx.assets.path(asset.sha256) for asset in original.assets]
+            self._index.remember(wanted, {str(path): stamp(path) for path in paths}, spec)
         return spec
 
     def _judged(self, original: ModelSpec, variant: ModelSpec) -> ModelSpec:
