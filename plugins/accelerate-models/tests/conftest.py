@@ -110,3 +110,44 @@ def checkpoint(tmp_path: Path, make_checkpoint: Callable[..., Any]) -> Path:
     directory = tmp_path / "checkpoint"
     make_checkpoint(directory, "bert")
     return directory
+
+
+@pytest.fixture(scope="session")
+def audio_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the directory of a checkpoint, written once; not to be changed."""
+    root = tmp_path_factory.mktemp("audio")
+
+    def call(name: str) -> Path:
+        if not (root / name).exists():
+            checkpoints("audio").CHECKPOINTS[name](root / name)
+        return root / name
+
+    return call
+
+
+@pytest.fixture
+def audio_copy(audio_directory: Any, tmp_path: Path) -> Callable[[str], Path]:
+    """Return a copy of a checkpoint's directory, to break something in it."""
+    return lambda name: Path(shutil.copytree(audio_directory(name), tmp_path / name))
+
+
+@pytest.fixture(scope="session")
+def audio_processor_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Processor]:
+    """Build a directory's processor; what is not changed is read once for all tests."""
+    root = tmp_path_factory.mktemp("store")
+    context = Host(cache_dir=root / "cache", state_dir=root / "state").context
+    source = accelerate_models.DirectorySource().model_create(None, context)
+
+    def call(directory: Path) -> Processor:
+        spec = source.resolve(f"dir:{directory}", name="model")
+        # Through JSON, as a spec travels.
+        spec = from_plain(json.loads(json.dumps(to_plain(spec))), ModelSpec)
+        assert spec.processor
+        return source.processor(spec.processor)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def wav2vec2(audio_directory: Any, audio_processor_of: Any) -> Any:
+    return audio_processor_of(audio_directory("wav2vec2"))
