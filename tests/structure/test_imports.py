@@ -18,6 +18,8 @@ HEAVY = {
     "aiohttp",
     "altair",
     "duckdb",
+    "httpx2",
+    "huggingface_hub",
     "jinja2",
     "onnx",
     "onnxruntime",
