@@ -39,7 +39,7 @@ def measure_error(
         inputs, facts["inputs"] = _inputs(original, assets)
         wanted = _run(original, inputs, assets, scratch)
     except Exception as error:  # ONNX Runtime's errors share no base class
-        return {**facts, "relative_l2": None, "reason": str(error)}
+        return {"relative_l2": None, "reason": str(error), **facts}
     try:
         got = _run(variant, inputs, assets, scratch)
         distances = {name: relative_l2({name: got[name]}, {name: wanted[name]}) for name in wanted}
@@ -49,7 +49,7 @@ def measure_error(
             where=original.source,
             accepted=("fp32",),
         ) from error
-    return {**facts, "relative_l2": {name: float(f"{d:.3g}") for name, d in distances.items()}}
+    return {"relative_l2": {name: float(f"{d:.3g}") for name, d in distances.items()}, **facts}
 
 
 def _inputs(spec: ModelSpec, assets: AssetStore) -> tuple[Mapping[str, Array], str]:
