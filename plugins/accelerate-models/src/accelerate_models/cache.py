@@ -69,6 +69,8 @@ class Index:
             return None
         if touched:
             self.remember(wanted, sources, spec)
+        with contextlib.suppress(OSError):  # a cache that only others may write
+            os.utime(place)  # when it was last used: `accel models prune` goes by it
         return spec
 
     def remember(self, wanted: Wanted, sources: Mapping[str, Stamp], spec: ModelSpec) -> None:
