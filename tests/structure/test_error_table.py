@@ -36,6 +36,8 @@ BAD_INPUT = {
     "an image processor that would give wrong pixels",
     "a sound that is hostile, damaged or none",
     "a feature extractor that would give wrong features",
+    "a hub that is unreachable or refuses",
+    "a repository that is hostile or has nothing to use",
 }
 KITS = (
     "accelerate_core/testing",
