@@ -141,6 +141,7 @@ class Bench:
                 "precompile_shaders": self._config.pool.precompile_shaders,
                 "load": dict(loaded.handle.details),
                 "precision_error": spec.metadata.get("error"),
+                "model_commit": spec.metadata.get("commit"),
             },
         )
 

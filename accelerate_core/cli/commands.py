@@ -149,6 +149,9 @@ def _logging(is_debug: bool) -> Iterator[None]:
     root.addHandler(handler)
     if is_debug:
         root.setLevel(logging.INFO)
+        # At INFO an HTTP client writes whole URLs, and a redirect's URL can be signed.
+        for client in ("httpx", "httpx2", "urllib3"):
+            logging.getLogger(client).setLevel(logging.WARNING)
         own.setLevel(logging.DEBUG)
     try:
         yield

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -20,7 +21,7 @@ from accelerate_core.markers import hookimpl
 from accelerate_core.measuring import MIN_SAMPLES
 from accelerate_core.protocols import Backend, Context
 from accelerate_core.testing.models import tiny_matmul
-from accelerate_core.types import Availability, CellStatus, Target
+from accelerate_core.types import Availability, CellStatus, ModelSpec, Target
 
 
 @pytest.fixture
@@ -280,3 +281,17 @@ def test_listeners_are_told_in_order_and_cannot_hurt(onnx: str, tmp_path: Path) 
     assert told == ["run_started", "run_finished"]
     assert not outcome.summary.is_failed
     assert any("listener trouble" in problem for problem in outcome.problems)
+
+
+def test_a_measurement_says_which_commit_its_model_was_of(onnx: str, tmp_path: Path) -> None:
+    made, host = configure(onnx, tmp_path)
+    source = host.source(onnx)
+    resolve = source.resolve
+
+    def pinned(reference: str, *, name: str, precision: str = "fp32") -> ModelSpec:
+        spec = resolve(reference, name=name, precision=precision)
+        return attrs.evolve(spec, metadata={**spec.metadata, "commit": "c" * 40})
+
+    source.resolve = pinned  # type: ignore[method-assign]
+    (row,) = run(made, host).summary.measurements
+    assert row.provenance["model_commit"] == "c" * 40
