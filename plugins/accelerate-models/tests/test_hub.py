@@ -273,12 +273,14 @@ def test_only_what_is_needed_is_fetched_and_built_as_a_directory_is(
 
 
 def test_a_commit_that_is_here_needs_no_network(
-    hub: HubServer, get: Any, content: dict[str, bytes]
+    hub: HubServer, get: Any, content: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = hub.push(content)
     first = get("@main")
     hub.forget()
-    pinned = get(f"@{commit}")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "huggingface_hub", None)  # not even imported
+        pinned = get(f"@{commit}")
     assert pinned.assets == first.assets and pinned.metadata["revision"] == commit
     assert hub.seen == []
     assert get("@main") == first
@@ -769,13 +771,14 @@ def test_progress_is_for_terminals(
     assert is_terminal or err == ""
 
 
-def test_no_space_is_a_typed_error(
-    hub: HubServer, get: Any, ctx: Context, content: dict[str, bytes]
+@pytest.mark.parametrize("place", ["hub", "hub/models--tiny--bert/listings"])
+def test_a_cache_that_cannot_be_written_is_a_typed_error(
+    hub: HubServer, get: Any, ctx: Context, content: dict[str, bytes], place: str
 ) -> None:
     hub.push(content)
-    (ctx.cache_dir / "hub").parent.mkdir(parents=True, exist_ok=True)
-    (ctx.cache_dir / "hub").write_text("in the way")
-    with pytest.raises(ModelError, match="failed") as caught:
+    (ctx.cache_dir / place).parent.mkdir(parents=True, exist_ok=True)
+    (ctx.cache_dir / place).write_text("in the way")
+    with pytest.raises(ModelError, match="failed: ") as caught:
         get()
     assert "free space" in str(caught.value.info.hint)
 

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 import attrs
 
+from accelerate_core.errors import ModelError
 from accelerate_core.protocols import Context, ModelSource, Processor
 from accelerate_core.serial import from_plain, to_plain
 from accelerate_core.types import ModelSpec, ProcessorSpec
@@ -55,8 +56,15 @@ class Hub(ModelSource):
         """Return the model, its commit in the metadata; ModelError when it is not to be had."""
         wanted = parse_reference(reference)
         repository = _Repository(self._ctx, self._root, self._endpoint, wanted)
-        listing = repository.listing()
-        place = repository.fetch(listing, precision)
+        try:
+            listing = repository.listing()
+            place = repository.fetch(listing, precision)
+        except OSError as error:
+            raise ModelError(
+                f"reading or storing its files failed: {error}",
+                where=str(self._root),
+                hint="Check rights and free space there.",
+            ) from error
         spec = self._source.resolve(place, name=name, precision=precision)
         origin = {
             "repository": wanted.repository,

@@ -26,7 +26,6 @@ _TOKEN = "`hf auth login`, or set HF_TOKEN."
 
 def is_unreachable(error: Exception) -> bool:
     """Whether there was no answer, or one that says to come back later."""
-    error = _cause(error)
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in (408, 429) or error.response.status_code >= 500
     return isinstance(error, (httpx2.TransportError, OfflineModeIsEnabled))

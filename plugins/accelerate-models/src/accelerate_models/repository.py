@@ -45,7 +45,7 @@ _SMALL = (
     "tokenizer_config.json",
     "vocab.json",
 )
-#: Processors read these only where there is no tokenizer.json.
+#: Only tokenizers of CTC are read from these, and they have no tokenizer.json.
 _WITHOUT_TOKENIZER = ("added_tokens.json", "vocab.json")
 #: sentence-transformers numbers its modules: 1_Pooling/config.json.
 _MODULE = re.compile(r"\d+_\w+/config\.json", re.ASCII)
@@ -118,8 +118,8 @@ def check_listing(
 ) -> Listing:
     """Return what the hub says of a revision; ModelError for an answer that cannot be trusted.
 
-    `files` are names and sizes. Refused are names that leave their folder, and small files that
-    are announced larger than those who read them accept, and repositories without weights that
+    `files` are names and sizes. Refused are names that leave their folder; small files that are
+    announced larger than those who read them accept; and repositories without weights that
     can be read safely.
     """
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
