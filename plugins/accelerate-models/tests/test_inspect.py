@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from accelerate_models.commands import app
 from accelerate_models.inspection import inspect
+from accelerate_models.showing import sum_up
 from typer.testing import CliRunner
 
 from accelerate_core.errors import ModelError
@@ -43,14 +44,73 @@ def test_the_command_prints_json(checkpoint: Path) -> None:
     assert result.exit_code == 0, result.output
     facts = json.loads(result.output)
     assert facts["source"] == f"dir:{checkpoint}"
-    assert [block["name"] for block in facts["blocks"]][-1] == "encoder.layer.2"
+    names = [block["name"] for block in facts["blocks"]]
+    assert names == ["embeddings", *(f"encoder.layer.{i}" for i in range(3)), "other"]
+    costs = facts["costs"]
+    assert costs["dimensions"] == {"batch": 1, "sequence": 32}
+    assert costs["flops"] == sum(block["flops"] for block in facts["blocks"])
+    assert costs["memory_bytes"] == costs["weights_bytes"] + costs["activations_bytes"]
+    backends = {one["backend"]: one for one in facts["backends"]}
+    assert backends["cpu"]["covers"] is True and "fake" not in backends
+    for name in {"wasm", "webgpu", "webnn"} & set(backends):
+        assert backends[name]["covers"] is None
+        assert (f"{name}:*" in (facts["to_find_out"] or "")) == backends[name]["is_here"]
+
+
+def test_sizes_are_those_asked_for(checkpoint: Path) -> None:
+    words = ["inspect", f"dir:{checkpoint}", "--json", "--batch", "3"]
+    short, long = (
+        json.loads(CliRunner().invoke(app, [*words, "--sequence", length]).stdout)["costs"]
+        for length in ("5", "10")
+    )
+    assert short["dimensions"] == {"batch": 3, "sequence": 5}
+    assert 2 < long["flops"] / short["flops"] < 4
+    result = CliRunner().invoke(app, [*words, "--sequence", "1000"])
+    assert isinstance(result.exception, ModelError) and "tokens" in str(result.exception)
+
+
+def test_operators_a_backend_lacks_are_named(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy")
+    node = helper.make_node("NobodyHasIt", ["x"], ["y"], domain="com.microsoft")
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(
+        helper.make_model(
+            helper.make_graph([node], "g", [x], [y]), opset_imports=opsets, ir_version=8
+        ),
+        tmp_path / "odd.onnx",
+    )
+    result = CliRunner().invoke(app, ["inspect", f"file:{tmp_path / 'odd.onnx'}", "--json"])
+    facts = json.loads(result.stdout)
+    cpu = next(one for one in facts["backends"] if one["backend"] == "cpu")
+    assert cpu["covers"] is False and cpu["lacking"] == ["com.microsoft.NobodyHasIt"]
+    assert facts["costs"]["uncounted_operators"] == ["com.microsoft.NobodyHasIt"]
+
+
+def test_numbered_blocks_that_follow_one_another_are_summed_up() -> None:
+    names = ["a", "b.layer.0", "b.layer.1", "b.layer.3", "b.layer.4", "c.0", "c.1", "d.0"]
+    blocks = [
+        {"name": name, "parameters": 1, "size_bytes": 2, "flops": 3, "moved_bytes": 4}
+        for name in names
+    ]
+    assert [(row["name"], row["flops"]) for row in sum_up(blocks)] == [
+        ("a", 3),
+        ("b.layer.0-1", 6),
+        ("b.layer.3-4", 6),
+        ("c.0-1", 6),
+        ("d.0", 3),
+    ]
 
 
 def test_the_command_prints_tables(checkpoint: Path) -> None:
     result = CliRunner().invoke(app, ["inspect", f"dir:{checkpoint}", "--precision", "fp16"])
     assert result.exit_code == 0, result.output
-    for text in ("encoder.layer.2", "int64[batch, sequence]", "fp16", "[PAD]", "LayerNorm"):
+    for text in ("encoder.layer.0-2", "int64[batch, sequence]", "fp16", "[PAD]", "LayerNorm"):
         assert text in result.output
+    every = CliRunner().invoke(app, ["inspect", f"dir:{checkpoint}", "--all-blocks"])
+    assert "encoder.layer.2 " in every.output
 
 
 def test_the_command_leaves_errors_to_accel() -> None:

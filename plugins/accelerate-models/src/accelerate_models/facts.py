@@ -46,7 +46,7 @@ def facts_of(model: onnx.ModelProto) -> Facts:
     return Facts(
         inputs=tuple(_spec(value) for value in graph.input if value.name not in weights),
         outputs=tuple(_spec(value) for value in graph.output),
-        operators=tuple(sorted({_operator(node) for node in all_nodes(model)})),
+        operators=tuple(sorted({operator_of(node) for node in all_nodes(model)})),
         parameters=sum(row["parameters"] for row in blocks.values()),
         metadata={
             "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
@@ -93,7 +93,8 @@ def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
                 yield from _subgraphs(inner)
 
 
-def _operator(node: onnx.NodeProto) -> str:
+def operator_of(node: onnx.NodeProto) -> str:
+    """Return an operator's name, with its domain where that is not the standard's."""
     return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
 
 
@@ -120,7 +121,7 @@ def size_bytes(tensor: onnx.TensorProto) -> int:
     return _count(tensor) * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
-def _is_parameter(tensor: onnx.TensorProto) -> bool:
+def is_parameter(tensor: onnx.TensorProto) -> bool:
     """Shapes, axes, scalars and tables that no training made are no parameters."""
     kind = onnx.TensorProto
     if tensor.data_type in (kind.INT64, kind.INT32, kind.BOOL, kind.STRING):
@@ -135,12 +136,13 @@ def _blocks_of_weights(
     blocks: dict[str, str] = {}
     for node in graph.node:
         for name in node.input:
-            if name in weights and name not in blocks and _is_parameter(weights[name]):
-                blocks[name] = _block(node, name)
+            if name in weights and name not in blocks and is_parameter(weights[name]):
+                blocks[name] = block_of(node, name)
     return blocks
 
 
-def _block(node: onnx.NodeProto, weight: str) -> str:
+def block_of(node: onnx.NodeProto, weight: str = "") -> str:
+    """Return the block a node says it belongs to, or the one its weight's or own name tells."""
     for entry in node.metadata_props:
         if entry.key == BLOCK_KEY:
             return str(entry.value)
