@@ -271,7 +271,7 @@ def test_every_hook_is_documented_with_its_arguments() -> None:
     from accelerate_models.hookspecs import BUILDERS
 
     page = (ROOT / "docs/plugins.md").read_text()
-    for family in (*CORE_FAMILIES, ENGINES, LAUNCHERS):
+    for family in (*CORE_FAMILIES, ENGINES, LAUNCHERS, BUILDERS):
         module = sys.modules.get(family.specs) or __import__(family.specs, fromlist=["_"])
         for name, hook in inspect.getmembers(module, inspect.isfunction):
             if hook.__module__ == family.specs and hasattr(hook, "accelerate_spec"):
