@@ -38,6 +38,8 @@ BAD_INPUT = {
     "a feature extractor that would give wrong features",
     "a hub that is unreachable or refuses",
     "a repository that is hostile or has nothing to use",
+    "a folder to write to that holds something else",
+    "a time or a size that is none",
 }
 KITS = (
     "accelerate_core/testing",
