@@ -40,6 +40,7 @@ from accelerate_core.testing.model import ModelSourceContract, SourceCase
 from accelerate_core.types import ModelSpec
 
 REPOSITORY = "tiny/bert"
+SMALL = f"/api/resolve-cache/models/{REPOSITORY}"
 TOKEN = "hf_" + "secret" * 5
 
 
@@ -74,7 +75,7 @@ class HubServer:
             for name, data in files.items()
         }
         gets = [path for method, path, _ in self.seen if method == "GET"]
-        names = [elsewhere.get(path) or path.partition("/resolve/")[2][41:] for path in gets]
+        names = [elsewhere.get(path) or path.partition(f"{SMALL}/")[2][41:] for path in gets]
         return [name for name in names if name]
 
     def forget(self) -> None:
@@ -136,6 +137,10 @@ class HubServer:
             return self._describe(request, match[1])
         if match := re.fullmatch(f"/{REPOSITORY}/resolve/([0-9a-f]{{40}})/(.+)", path):
             return self._resolve(request, match[1], match[2])
+        if match := re.fullmatch(f"{SMALL}/([0-9a-f]{{40}})/(.+)", path):
+            data = self.commits[match[1]][match[2]]
+            headers = {"X-Repo-Commit": match[1], "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}
+            return self._send(request, 200, headers, data, match[2] in self.interrupts)
         return self._send(request, 404, {"X-Error-Code": "RepoNotFound"})
 
     def _describe(self, request: BaseHTTPRequestHandler, revision: str) -> None:
@@ -155,7 +160,7 @@ class HubServer:
             return self._send(request, 404, {"X-Error-Code": "EntryNotFound"})
         headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}
         if not name.endswith((".safetensors", ".onnx", ".onnx_data")):
-            return self._send(request, 200, headers, data, name in self.interrupts)
+            return self._send(request, 307, {**headers, "Location": f"{SMALL}/{commit}/{name}"})
         digest = hashlib.sha256(data).hexdigest()
         # Another host, as a hub's storage is: what is meant for the hub must not go there.
         place = {"Location": f"http://localhost:{self.port}/elsewhere/{digest}?signature=signed"}
@@ -191,6 +196,14 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     server = HubServer()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, make_checkpoint: Any) -> Path:
+    """A small BERT, complete and sound, written once: nothing here changes it."""
+    directory = tmp_path_factory.mktemp("hub") / "checkpoint"
+    make_checkpoint(directory, "bert")
+    return directory
 
 
 @pytest.fixture
