@@ -16,6 +16,8 @@ from .errors import ModelError
 from .types import Asset
 
 _BLOCK = 1 << 20
+#: So much is handed to the disk at a time: at the end little is left to wait for.
+_FLUSH_BYTES = 64 << 20
 
 
 def hash_file(path: Path) -> str:
@@ -69,11 +71,10 @@ class AssetStore:
         handle, temporary = tempfile.mkstemp(prefix=".part-", dir=self.root)
         path = Path(temporary)
         try:
-            with os.fdopen(handle, "wb") as file, ThreadPoolExecutor(1) as pool:
+            with os.fdopen(handle, "wb") as file, ThreadPoolExecutor(2) as pool:
                 writer = AssetWriter(file, pool)
                 yield writer
-                file.flush()
-                os.fsync(file.fileno())
+                writer.settle()
             asset = Asset(writer.sha256, path.stat().st_size, name)
             place = self._place(asset.sha256)
             place.parent.mkdir(exist_ok=True)
@@ -103,7 +104,7 @@ class AssetStore:
 
 
 class AssetWriter:
-    """Hash while writing: in a thread, because hashing takes longer than making what is hashed."""
+    """Hash and flush while writing, in threads: each takes longer than making what is written."""
 
     asset: Asset
 
@@ -112,6 +113,8 @@ class AssetWriter:
         self._pool = pool
         self._digest = hashlib.sha256()
         self._hashing: Future[None] | None = None
+        self._flushing: Future[None] | None = None
+        self._unflushed = 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes, which must not change afterwards."""
@@ -121,12 +124,28 @@ class AssetWriter:
         else:
             self._digest.update(data)
         self._file.write(data)
+        self._unflushed += len(data)
+        if self._unflushed >= _FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
+            self._flush()
+
+    def settle(self) -> None:
+        """Return when everything written is on the disk; OSError when that failed."""
+        self._flush()
+        if self._flushing is not None:
+            self._flushing.result()
 
     @property
     def sha256(self) -> str:
         """Hash of what was written so far."""
         self._wait()
         return self._digest.hexdigest()
+
+    def _flush(self) -> None:
+        if self._flushing is not None:
+            self._flushing.result()  # the disk says only once that it is full
+        self._file.flush()
+        self._unflushed = 0
+        self._flushing = self._pool.submit(os.fsync, self._file.fileno())
 
     def _wait(self) -> None:
         if self._hashing is not None:
