@@ -41,6 +41,7 @@ from accelerate_core.types import ModelSpec
 
 REPOSITORY = "tiny/bert"
 SMALL = f"/api/resolve-cache/models/{REPOSITORY}"
+INVALID = "Invalid credentials in Authorization header"
 TOKEN = "hf_" + "secret" * 5
 
 
@@ -53,7 +54,7 @@ class HubServer:
         #: What a hostile hub says of sizes; names here are listed whether there is a file or not.
         self.announced: dict[str, Any] = {}
         self.commit_said: str | None = None
-        #: Answers in place of the usual: path prefix -> status, error code.
+        #: Answers in place of the usual: path prefix -> status, error code or message.
         self.refusals: dict[str, tuple[int, str]] = {}
         self.garbage: bytes | None = None
         self.needed_token: str | None = None
@@ -121,7 +122,8 @@ class HubServer:
         self.seen.append((request.command, path, request.headers.get("authorization")))
         for prefix, (status, code) in self.refusals.items():
             if path.startswith(prefix):
-                return self._send(request, status, {"X-Error-Code": code} if code else {})
+                header = "X-Error-Message" if " " in code else "X-Error-Code"
+                return self._send(request, status, {header: code} if code else {})
         if path.startswith("/elsewhere/"):
             files = {
                 hashlib.sha256(data).hexdigest(): (name, data)
@@ -661,6 +663,7 @@ def test_what_answers_is_no_hub(hub: HubServer, refusal: Any, garbage: bytes) ->
         (f"/{REPOSITORY}", 403, "GatedRepo", "asked for", "Accept its terms"),
         (f"/{REPOSITORY}", 401, "GatedRepo", "asked for", "HF_TOKEN"),
         ("/api", 403, "", "refuses access", "HF_TOKEN"),
+        ("/api", 401, INVALID, "does not accept the token", "Log in again"),
         (f"/{REPOSITORY}", 403, "", "refuses access", "HF_TOKEN"),
         (f"/{REPOSITORY}", 404, "EntryNotFound", "status 404", "try again"),
         ("/api", 418, "", "status 418", "HF_ENDPOINT"),

@@ -43,11 +43,8 @@ def explain(error: Exception, wanted: HubReference, host: str) -> ModelError:
 def _explanation(error: Exception, wanted: HubReference, host: str) -> tuple[str, str]:
     page = f"{host}/{wanted.repository}"
     if is_unreachable(error):
-        reason = (
-            "HF_HUB_OFFLINE is set" if isinstance(error, OfflineModeIsEnabled) else _name(error)
-        )
         return (
-            f"the hub {host} cannot be reached ({reason}), and not all of the model is here",
+            f"the hub {host} cannot be reached ({_name(error)}), and not all of the model is here",
             "Check the network, or set HF_ENDPOINT to a mirror; or download the repository "
             "elsewhere and use dir:PATH.",
         )
