@@ -144,6 +144,22 @@ def test_memory_is_that_of_what_is_alive_at_once() -> None:
     assert costs_of(longer, {"x": (10,)}).activations_bytes == 4 * (10 + 30 + 1 + 30)
 
 
+def test_a_view_takes_no_memory_of_its_own() -> None:
+    model = graph(
+        [
+            node("Concat", "x x x", "a", axis=0),
+            node("Reshape", "a shape", "view"),
+            node("Relu", "view", "b"),
+            node("ReduceSum", "a", "c", keepdims=0),
+            node("ReduceSum", "b", "d", keepdims=0),
+        ],
+        {"x": [10]},
+        ["c", "d"],
+        {"shape": np.array([5, 6])},
+    )
+    assert costs_of(model, {"x": (10,)}).activations_bytes == 4 * (10 + 30 + 30 + 1)
+
+
 def test_what_is_computed_of_shapes_is_followed() -> None:
     """As exporters write it: the sizes of a reshape are gathered from the input's shape."""
     model = graph(

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
-from accelerate_models.kept import Download, Entry, StoredFile
+from accelerate_models.kept import Download, Entry, StoredFile, reference_of
 from accelerate_models.pruning import Kept, Policy, parse_age, parse_size, plan
 
 from accelerate_core.errors import ConfigError
+from accelerate_core.host import Host
 from accelerate_core.types import Asset, ModelSpec
 
 NOW = 1e9
@@ -85,6 +87,30 @@ def test_a_download_goes_with_the_last_model_made_of_it() -> None:
     assert plan(here, Policy(older_than_s=30 * DAY), NOW).downloads == (first,)
     assert plan(here, Policy(keep_bytes=150), NOW).downloads == (first,)
     assert plan(here, Policy(keep_bytes=99), NOW).downloads == (first, other)
+
+
+@pytest.mark.parametrize(
+    ("source", "part", "reference"),
+    [
+        ("/m/bert", "model", "dir:/m/bert"),
+        ("/m/bert", "decoder", "dir:/m/bert#decoder"),
+        ("/m/bert.onnx", None, "file:/m/bert.onnx"),
+        ("/v/site-packages/some/model", "model", "package:some/model"),
+        (
+            f"/cache/hub/models--some--bert/snapshots/{'0a' * 20}",
+            "model",
+            f"hf:some/bert@{'0a' * 20}",
+        ),
+    ],
+)
+def test_a_remembered_model_is_called_what_one_types(
+    tmp_path: Path, source: str, part: str | None, reference: str
+) -> None:
+    parts = {"part": part, "parts": ["model", "decoder"]} if part else {}
+    spec = entry("x", "", 0, source=source).spec
+    assert spec is not None
+    ctx = Host(cache_dir=Path("/cache"), state_dir=tmp_path).context
+    assert reference_of(attrs.evolve(spec, metadata=parts), ctx) == reference
 
 
 def test_times_and_sizes() -> None:

@@ -210,7 +210,9 @@ def prune(
     ]
     out = console(is_stderr=as_json)
     for name in names:
-        out.print(("would remove " if is_dry else "removing ") + showing.short(name))
+        out.print(
+            f"{'would remove' if is_dry else 'to remove:'} {showing.short(name)}", soft_wrap=True
+        )
     asked = f"{len(names)} models and {len(gone.files)} files, {showing.size(gone.size_bytes)}"
     is_nothing = not (gone.entries or gone.files or gone.downloads)
     if not (is_dry or is_sure or is_nothing) and sys.stdin.isatty():

@@ -20,6 +20,8 @@ from .cache import spec_assets
 from .files import stamp
 
 _TEMPORARY = ".part-"
+#: Where packages are installed.
+_PACKAGES = ("site-packages", "dist-packages")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -107,6 +109,9 @@ def reference_of(spec: ModelSpec, ctx: Context) -> str:
     if path.is_relative_to(hub):
         repository, _, commit, *_ = path.relative_to(hub).parts
         return f"hf:{repository.removeprefix('models--').replace('--', '/')}@{commit}{suffix}"
+    for index, folder in enumerate(path.parts):
+        if folder in _PACKAGES:
+            return f"package:{'/'.join(path.parts[index + 1 :])}{suffix}"
     return f"{'dir' if parts else 'file'}:{path}{suffix}"
 
 
