@@ -131,17 +131,24 @@ def test_build_refuses_before_it_resolves(tmp_path: Path, cache: Path, name: str
     assert not cache.exists()
 
 
+@pytest.mark.parametrize("step", ["copy", "rename"])
 def test_a_build_that_fails_leaves_what_was_there(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     folder = tmp_path / "out"
     call("build", f"dir:{checkpoint}", "-o", folder)
     before = files(folder)
+    rename = Path.rename
 
-    def full(*paths: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def full(*paths: Any) -> Any:
+        if step == "copy" or paths[0].name == "new":
+            raise OSError(28, "No space left on device")
+        return rename(*paths)
 
-    monkeypatch.setattr(exporting.shutil, "copyfile", full)
+    if step == "copy":
+        monkeypatch.setattr(exporting.shutil, "copyfile", full)
+    else:
+        monkeypatch.setattr(Path, "rename", full)
     result = CliRunner().invoke(app, ["build", f"dir:{checkpoint}", "-o", str(folder), "--force"])
     assert isinstance(result.exception, ModelError) and "free space" in str(result.exception)
     assert files(folder) == before

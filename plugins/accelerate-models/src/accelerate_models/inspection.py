@@ -52,7 +52,9 @@ def sample_inputs(
     if spec.processor is None:
         return synthetic_inputs(spec, batch, sequence or DEFAULT_SEQUENCE)
     processor = source.processor(spec.processor)
-    longest = spec.processor.settings.get("max_length", DEFAULT_SEQUENCE)
+    settings = spec.processor.settings
+    text = settings.get("text") or settings  # of images and texts, each has its own
+    longest = text.get("max_length", DEFAULT_SEQUENCE)
     length = sequence or min(DEFAULT_SEQUENCE, int(longest))
     return processor.encode(processor.sample(batch, length), sequence_length=length)
 
