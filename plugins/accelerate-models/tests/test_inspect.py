@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 
 from accelerate_core.errors import ModelError
 
+from .conftest import checkpoints
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +69,14 @@ def test_sizes_are_those_asked_for(checkpoint: Path) -> None:
     assert 2 < long["flops"] / short["flops"] < 4
     result = CliRunner().invoke(app, [*words, "--sequence", "1000"])
     assert isinstance(result.exception, ModelError) and "tokens" in str(result.exception)
+
+
+def test_texts_beside_images_are_as_long_as_they_may_be(tmp_path: Path) -> None:
+    checkpoints("vision").CHECKPOINTS["clip"](tmp_path)
+    result = CliRunner().invoke(app, ["inspect", f"dir:{tmp_path}", "--json"])
+    costs = json.loads(result.stdout)["costs"]
+    assert costs["dimensions"] == {"text_batch": 1, "sequence": 19, "batch": 1}
+    assert costs["uncounted_operators"] == []
 
 
 def test_operators_a_backend_lacks_are_named(tmp_path: Path) -> None:
