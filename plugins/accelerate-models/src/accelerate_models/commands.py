@@ -213,7 +213,8 @@ def prune(
         out.print(
             f"{'would remove' if is_dry else 'to remove:'} {showing.short(name)}", soft_wrap=True
         )
-    asked = f"{len(names)} models and {len(gone.files)} files, {showing.size(gone.size_bytes)}"
+    models = "1 model" if len(names) == 1 else f"{len(names)} models"
+    asked = f"{models}, {showing.size(gone.size_bytes)}"
     is_nothing = not (gone.entries or gone.files or gone.downloads)
     if not (is_dry or is_sure or is_nothing) and sys.stdin.isatty():
         typer.confirm(f"Remove {asked}?", abort=True, err=True)
@@ -231,9 +232,7 @@ def prune(
             }
         )
     elif is_dry:
-        out.print(
-            f"Would free {showing.size(gone.size_bytes)}: {asked}. {showing.size(left)} left."
-        )
+        out.print(f"Would remove {asked}; {showing.size(left)} would be left.")
     else:
         out.print(f"Freed {showing.size(freed)}; {showing.size(left)} are left.")
 
