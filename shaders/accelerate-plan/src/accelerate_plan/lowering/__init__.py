@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From operators to kernel steps: one module per kind of operator, registered by importing it."""
+
+from . import (
+    base,
+)
+from .base import LOWERINGS, Lowering
+
+__all__ = ["LOWERINGS", "Lowering", "base"]
