@@ -43,22 +43,22 @@ def peak_bytes(lives: Sequence[Life], alignment: int) -> int:
 def plan_arena(lives: Sequence[Life], *, alignment: int, buffer_bytes: int) -> Layout:
     """Give every tensor a place that no other has while it lives.
 
-    Largest first, each in the smallest gap that is free during its life ("greedy by size", Pisarchyk
-    and Lee 2020, arXiv:2001.03288); a tensor that fits in no buffer opens another.
+    Largest first, each in the smallest gap that is free during its life ("greedy by size",
+    Pisarchyk and Lee 2020, arXiv:2001.03288); a tensor that fits in no buffer opens another.
     """
     placed: list[list[tuple[int, int, Life]]] = []  # per buffer: start, end, life
     places: dict[str, tuple[int, int]] = {}
     for life in sorted(lives, key=lambda one: (-one.size_bytes, one.first, one.name)):
         size = _aligned(life.size_bytes, alignment)
-        for number, buffer in enumerate(placed):
-            start = _gap(buffer, life, size)
-            if start + size <= buffer_bytes:
-                break
-        else:
-            number, start = len(placed), 0
+        starts = [_gap(buffer, life, size) for buffer in placed]
+        fits = [i for i, start in enumerate(starts) if start + size <= buffer_bytes]
+        if not fits:
+            fits = [len(placed)]
+            starts.append(0)
             placed.append([])
-        placed[number].append((start, start + size, life))
-        places[life.name] = (number, start)
+        number = fits[0]
+        placed[number].append((starts[number], starts[number] + size, life))
+        places[life.name] = (number, starts[number])
     sizes = tuple(max(end for _, end, _ in buffer) for buffer in placed)
     return Layout(places, sizes)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -297,7 +298,7 @@ def _refuse_overlaps(kernel: Kernel, bindings: tuple[Slice, ...], step: Step) ->
         for one, binding in zip(bindings, kernel.bindings, strict=True)
         if binding.access == "read_write"
     )
-    for (a, _, end, left), (b, start, _, right) in zip(writable, writable[1:], strict=False):
+    for (a, _, end, left), (b, start, _, right) in itertools.pairwise(writable):
         if a == b and start < end:
             raise PluginError(
                 f"{step.operation} ({step.label}) gets {left} and {right} over the same memory",

@@ -32,7 +32,8 @@ _CALLS: Mapping[str, Callable[..., Any]] = {"min": min, "max": max}
 def evaluate(expression: str, names: Mapping[str, float], *, where: str = "") -> float:
     """Return the value of an expression; PluginError, naming `where`, for anything else."""
     try:
-        return _value(ast.parse(expression, mode="eval").body, names)
+        value: float = _value(ast.parse(expression, mode="eval").body, names)
+        return value
     except (SyntaxError, KeyError, TypeError, ZeroDivisionError) as error:
         raise PluginError(
             f"{expression!r} cannot be worked out: {error}",
