@@ -142,6 +142,8 @@ class LoadOptions:
     dimensions: Mapping[str, int] = attrs.field(factory=dict)
     #: Run once at load, so that the first request pays no compilation.
     precompile: bool = False
+    #: Time every kernel of every run, where the engine can (`Result.profile`). It costs time.
+    profile: bool = False
 
 
 # --- workers ----------------------------------------------------------------------------------
@@ -225,11 +227,23 @@ class TensorRef:
 
 
 @attrs.frozen(kw_only=True)
+class KernelTime:
+    """Say how long one dispatch took on the device."""
+
+    label: str  #: where in the model; "" where that is not known
+    kernel: str  #: "<operation>/<variant>"
+    ms: float
+    flops: int = 0  #: 0 where they are not known
+
+
+@attrs.frozen(kw_only=True)
 class Result:
     """Hold the outputs of one run, and where its time went."""
 
     outputs: Mapping[str, Array | TensorRef]
     phases: Phases = Phases()
+    #: Of every dispatch in order, for a model loaded with `profile`; else empty.
+    profile: tuple[KernelTime, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
