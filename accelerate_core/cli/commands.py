@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The group of all commands, each imported when it is invoked, and the one place for errors."""
+"""The group of all commands, each imported when it is invoked, and the one place for errors.
+
+A plugin's command is an entry point named after it; one with a dot in its name, `models.compile`,
+is added to the group before the dot, which may be another distribution's.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import importlib
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
@@ -35,10 +39,8 @@ class LazyGroup(typer.core.TyperGroup):
         """Import a command; ConfigError for one nobody has, PluginError for a broken one."""
         if cmd_name in COMMANDS:
             app = importlib.import_module(f".{cmd_name}", __package__).app
-        elif claims := loading.find(GROUP).get(cmd_name):
-            if (conflict := loading.conflict(claims)) is not None:
-                raise conflict
-            app = load_app(claims[0])
+        elif cmd_name in plugin_commands():
+            app = _load_claimed(loading.find(GROUP)[cmd_name])
         else:
             names = self.list_commands(ctx)
             raise ConfigError(
@@ -66,12 +68,51 @@ def load_app(found: loading.Found) -> typer.Typer:
     return app
 
 
+class LazyCommand(typer.core.TyperCommand):
+    """Stand in a group for a command that another distribution adds to it."""
+
+    def __init__(self, name: str, claims: Sequence[loading.Found]) -> None:
+        super().__init__(name)
+        self._claims = claims
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Import the command and let it take over; PluginError for a broken one."""
+        return self._load().make_context(*args, **options)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the line for the group's help, which a broken command does not prevent."""
+        try:
+            text = self._load().get_short_help_str(limit)
+        except PluginError as error:
+            text = f"broken: {error.info.message}"
+        return f"{text} [{self._claims[0].distribution}]"
+
+    def _load(self) -> Any:
+        return _command(_load_claimed(self._claims), str(self.name))
+
+
+def _load_claimed(claims: Sequence[loading.Found]) -> typer.Typer:
+    """Import a command; PluginError also when two distributions claim its name."""
+    if (conflict := loading.conflict(claims)) is not None:
+        raise conflict
+    return load_app(claims[0])
+
+
+def _extend(group: Any, name: str) -> None:
+    """Add what plugins offer for a group; its own commands win."""
+    for full_name, claims in loading.find(GROUP).items():
+        parent, _, own_name = full_name.rpartition(".")
+        if parent == name and own_name not in group.commands:
+            group.add_command(LazyCommand(own_name, claims), own_name)
+
+
 def _command(app: typer.Typer, name: str) -> Any:
     """Return the Click command of an app, without the options that install completion."""
     is_group = app.registered_callback or app.registered_groups or len(app.registered_commands) > 1
     command: Any
     if is_group:
         command = typer.main.get_group(app)
+        _extend(command, name)
     else:
         single = typer.Typer(add_completion=False, rich_markup_mode=app.rich_markup_mode)
         single.registered_commands = app.registered_commands

@@ -45,11 +45,18 @@ def version() -> str:
 
 
 def plugin_commands() -> dict[str, EntryPoint]:
-    """Return the commands of plugins, by name; own names win. Imports nothing."""
+    """Return the commands of plugins, by name; own names win. Imports nothing.
+
+    Those with a dot in their name belong to a group, whose help shows them.
+    """
     from importlib import metadata
 
     entries = sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name)
-    return {entry.name: entry for entry in entries if entry.name not in COMMANDS}
+    return {
+        entry.name: entry
+        for entry in entries
+        if entry.name not in COMMANDS and "." not in entry.name
+    }
 
 
 def summary(entry: EntryPoint) -> str:
