@@ -83,7 +83,9 @@ def test_python_compiles(block: Block) -> None:
 
 def test_fences_say_what_they_hold() -> None:
     known = {"python", "python run", "toml", "text", "sh", "json", ""}
-    assert {block.info for page in PAGES for block in _blocks(page)} <= known
+    # "wgsl folder/file.wgsl": a file of an example, which its own test writes and runs.
+    found = {block.info for page in PAGES for block in _blocks(page)}
+    assert {info for info in found if "/" not in info} <= known
 
 
 def _run(command: Sequence[str], folder: Path) -> str:
