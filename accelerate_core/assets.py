@@ -6,10 +6,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from .errors import ModelError
@@ -98,6 +99,33 @@ class AssetStore:
             while block := file.read(_BLOCK):
                 writer.write(block)
         return writer.asset
+
+    @contextlib.contextmanager
+    def laid_out(self, assets: Sequence[Asset], scratch: Path, *, where: str) -> Iterator[Path]:
+        """Yield a folder under `scratch` that holds assets under their own names.
+
+        ONNX Runtime refuses external data behind a symbolic link that leaves the folder: hard
+        links, or copies where the file system has none. ModelError, naming `where`, for a name
+        that leaves the folder.
+        """
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="assets-", dir=scratch) as folder:
+            for asset in assets:
+                name = PurePosixPath(asset.name)
+                if name.is_absolute() or ".." in name.parts:
+                    raise ModelError(
+                        f"the file name {asset.name!r} leaves the model's folder",
+                        where=where,
+                        hint="Export the model with its data files beside the graph.",
+                    )
+                place = Path(folder, name)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                source = self.path(asset.sha256)
+                try:
+                    place.hardlink_to(source)
+                except OSError:
+                    shutil.copyfile(source, place)
+            yield Path(folder)
 
     def _place(self, sha256: str) -> Path:
         return self.root / sha256[:2] / sha256

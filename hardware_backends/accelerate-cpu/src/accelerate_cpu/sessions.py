@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnxruntime as ort  # type: ignore[import-untyped]
@@ -88,32 +86,15 @@ def run_session(
 def _laid_out(spec: ModelSpec, assets: AssetStore, scratch: Path) -> Iterator[str]:
     """Yield the graph's path, with its external data beside it under the names it asks for.
 
-    Assets are named by hash, and ONNX Runtime refuses external data behind a symbolic link that
-    leaves the folder: hard links, or copies where the file system has none. The session holds
-    what it mapped, so the folder may go once it is made.
+    The session holds what it mapped, so the folder may go once it is made.
     """
     graph, *data = spec.assets
     if not data:
         yield str(assets.path(graph.sha256))
         return
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cpu-", dir=scratch) as folder:
-        for asset in spec.assets:
-            name = PurePosixPath(asset.name)
-            if name.is_absolute() or ".." in name.parts:
-                raise ModelError(
-                    f"the file name {asset.name!r} leaves the model's folder",
-                    where=f"model {spec.name} ({spec.source})",
-                    hint="Export the model with its data files beside the graph.",
-                )
-            place = Path(folder, name)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            source = assets.path(asset.sha256)
-            try:
-                place.hardlink_to(source)
-            except OSError:
-                shutil.copyfile(source, place)
-        yield str(Path(folder, graph.name))
+    where = f"model {spec.name} ({spec.source})"
+    with assets.laid_out(spec.assets, scratch, where=where) as folder:
+        yield str(folder / graph.name)
 
 
 def _reason(error: Exception) -> str:

@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,22 +65,9 @@ def _run(
     options.log_severity_level = 4
     # A second, repacked copy of the weights would be faster, and is used once.
     options.add_session_config_entry("session.disable_prepacking", "1")
-    with _laid_out(spec, assets, scratch) as graph:
-        session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    with assets.laid_out(spec.assets, scratch, where=f"model {spec.name}") as folder:
+        session = ort.InferenceSession(
+            folder / spec.assets[0].name, options, providers=["CPUExecutionProvider"]
+        )
     names = [output.name for output in spec.outputs]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
-
-
-@contextlib.contextmanager
-def _laid_out(spec: ModelSpec, assets: AssetStore, scratch: Path) -> Iterator[Path]:
-    """Yield the graph's path in a folder where its data has the names it asks for."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="error-", dir=scratch) as folder:
-        for asset in spec.assets:
-            place, source = Path(folder, asset.name), assets.path(asset.sha256)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                place.hardlink_to(source)
-            except OSError:
-                shutil.copyfile(source, place)
-        yield Path(folder, spec.assets[0].name)
