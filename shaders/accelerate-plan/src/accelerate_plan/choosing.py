@@ -3,12 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+import attrs
 
 from accelerate_core.errors import Unsupported
 
-from .kernels import Device, Kernel, Variant, is_for
+from .assemble import Choose
+from .kernels import Device, Kernel, Variant, grid_of, is_for
 from .program import Step
+from .tuning_book import Book
+
+
+@attrs.frozen
+class Choice:
+    """Say which variant does a step, and how that is known."""
+
+    variant: Variant
+    constants: Mapping[str, float]
+    measured_ms: float | None = None  #: None for a guess
 
 
 def guess(kernel: Kernel, step: Step, device: Device) -> tuple[Variant, Mapping[str, float]]:
@@ -16,6 +29,7 @@ def guess(kernel: Kernel, step: Step, device: Device) -> tuple[Variant, Mapping[
 
     Unsupported when none can. A guess is what is used until the adapter was measured.
     """
+    kind = "hardware" if device.is_software is False else "software"
     able = [one for one in kernel.variants if is_for(one, step.params, device)]
     if not able:
         raise Unsupported(
@@ -23,6 +37,47 @@ def guess(kernel: Kernel, step: Step, device: Device) -> tuple[Variant, Mapping[
             where=step.label or kernel.operation,
             accepted=tuple(f"{one.name}: {one.when}" for one in kernel.variants),
         )
-    kind = "hardware" if device.is_software is False else "software"
     best = min(able, key=lambda one: one.suits not in (kind, "any"))
     return best, best.constants
+
+
+def choice(book: Book, kernel: Kernel, step: Step, device: Device) -> Choice:
+    """Return what does a step, and why; Unsupported when nothing can."""
+    variants = {one.name: one for one in kernel.variants}
+    for one in book.near(kernel, step.params):
+        variant = attrs.evolve(variants[one.variant], constants=one.constants)
+        if can(variant, step, device):
+            return Choice(variants[one.variant], one.constants, one.median_ms)
+    return Choice(*guess(kernel, step, device))
+
+
+def chooser(book: Book) -> Choose:
+    """Return a function that chooses by what was measured, for `assemble`."""
+
+    def choose(kernel: Kernel, step: Step, device: Device) -> tuple[Variant, Mapping[str, float]]:
+        made = choice(book, kernel, step, device)
+        return made.variant, made.constants
+
+    return choose
+
+
+def candidates(kernel: Kernel, step: Step, device: Device) -> Iterator[Choice]:
+    """Yield what is worth measuring: each variant as it is, then each other value it names."""
+    for variant in kernel.variants:
+        others = ((name, value) for name, values in variant.tune.items() for value in values)
+        changes = [{}, *({name: one} for name, one in others if variant.constants[name] != one)]
+        for change in changes:
+            constants = {**variant.constants, **change}
+            if can(attrs.evolve(variant, constants=constants), step, device):
+                yield Choice(variant, constants)
+
+
+def can(variant: Variant, step: Step, device: Device) -> bool:
+    """Whether a variant, with the constants it has, does a step within a device's limits."""
+    if not is_for(variant, step.params, device):
+        return False
+    try:
+        grid_of(variant, step.params, variant.constants, device)
+    except Unsupported:
+        return False
+    return True
