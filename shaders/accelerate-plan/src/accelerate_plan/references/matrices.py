@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,6 @@ from . import reference
 
 if TYPE_CHECKING:
     from accelerate_core.types import Array
-
-_erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def activate(code: int, x: Array) -> Array:
@@ -26,9 +24,9 @@ def activate(code: int, x: Array) -> Array:
         case 1:
             return np.maximum(x, 0)
         case 2:
-            return 0.5 * x * (1 + _erf(x / math.sqrt(2)))
+            return _gelu(x)
         case 3:
-            return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+            return x * _sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x**3))
         case 4:
             return x * _sigmoid(x)
         case 5:
@@ -40,20 +38,26 @@ def activate(code: int, x: Array) -> Array:
     raise ValueError(f"no activation has the code {code}")
 
 
+def _gelu(x: Array) -> Array:
+    halves: Array = 0.5 * np.vectorize(math.erfc, otypes=[np.float64])(-x / math.sqrt(2))
+    return x * halves
+
+
 def _sigmoid(x: Array) -> Array:
-    return 0.5 * (1 + np.tanh(0.5 * x))
+    shares: Array = 0.5 * (1 + np.tanh(0.5 * x))
+    return shares
 
 
-def product(params: Mapping[str, int], operands: Mapping[str, Array], w: Array) -> Array:
+def product(params: Mapping[str, Value], operands: Mapping[str, Array], w: Array) -> Array:
     """Return `y` of a linear layer with `w` `[K, N]`: `[M, N]`, or flat where it has blocks.
 
     Blocks of columns lie `block_stride` elements apart; what lies between them is zero.
     """
-    m, n, block, stride = (params[one] for one in ("m", "n", "block", "block_stride"))
+    m, n, block, stride, activation = _sizes(params, "m n block block_stride activation")
     y = operands["x"].astype(np.float64).reshape(m, -1) @ w.astype(np.float64)
     if params["has_bias"]:
         y = y + operands["bias"].astype(np.float64)
-    y = activate(params["activation"], y)
+    y = activate(activation, y)
     if params["has_residual"]:
         y = y + operands["residual"].astype(np.float64).reshape(m, n)
     if block == n:
@@ -68,4 +72,39 @@ def product(params: Mapping[str, int], operands: Mapping[str, Array], w: Array) 
 @reference("linear")
 def linear(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
     """Return `y = activation(x w + bias) + residual`, blocks of columns apart."""
-    return {"y": product(params, operands, operands["w"])}  # type: ignore[arg-type]
+    return {"y": product(params, operands, operands["w"])}
+
+
+@reference("attention")
+def attention(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y` `[batch, q_length, heads, v_size]`; a row that sees no key is 0."""
+    batch, heads, kv_heads, rows, keys, size, v_size = _sizes(
+        params, "batch heads kv_heads q_length kv_length head_size v_size"
+    )
+    q = _strided(operands["q"], (batch, rows, heads, size), params["q_strides"])
+    k = _strided(operands["k"], (batch, keys, kv_heads, size), params["k_strides"])
+    v = _strided(operands["v"], (batch, keys, kv_heads, v_size), params["v_strides"])
+    k, v = (np.repeat(one, heads // kv_heads, axis=2) for one in (k, v))
+    scores = np.einsum("brhd,bkhd->bhrk", q, k) * params["scale"]
+    if params["has_mask"]:
+        scores += _strided(operands["mask"], scores.shape, params["mask_strides"])
+    seen = np.ones((rows, keys), bool)
+    if params["causal"]:
+        seen = np.arange(keys)[None, :] <= np.arange(rows)[:, None] + keys - rows
+    scores = np.where(seen, scores, -np.inf)
+    largest = np.maximum(scores.max(-1, keepdims=True), np.finfo(np.float32).min)
+    powers = np.exp(scores - largest)
+    sums = powers.sum(-1, keepdims=True)
+    shares = np.divide(powers, sums, out=np.zeros_like(powers), where=sums > 0)
+    return {"y": np.einsum("bhrk,bkhd->brhd", shares, v)}
+
+
+def _sizes(params: Mapping[str, Any], names: str) -> list[int]:
+    return [int(params[name]) for name in names.split()]
+
+
+def _strided(value: Array, shape: tuple[int, ...], strides: Any) -> Array:
+    """Return fp64 elements by strides of the leading axes; the last axis is contiguous."""
+    steps = np.array([*strides[:3], 1]) * 8
+    flat = np.ascontiguousarray(value, np.float64).ravel()
+    return np.lib.stride_tricks.as_strided(flat, shape, steps, writeable=False)
