@@ -78,7 +78,7 @@ class _Assembly:
         self._param_places: dict[bytes, int] = {}
         self._weights = _Store()
         self._constants = _Store()
-        self._spares = 0
+        self._spares = {"read": 0, "read_write": 0}  # by access: a buffer is bound in one way
 
     def run(self, about: Mapping[str, Any]) -> Assembled:
         lives = self._lives()
@@ -91,8 +91,11 @@ class _Assembly:
         self._buffers = [Buffer(role="arena", size=size) for size in layout.sizes]
         self._place_constants()
         dispatches = tuple(self._dispatch(step) for step in self._program.steps)
-        if self._spares:
-            self._buffers.append(Buffer(role="spare", size=self._spares * ALIGNMENT))
+        if any(self._spares.values()):
+            self._buffers += [
+                Buffer(role="spare", size=max(1, count) * ALIGNMENT)
+                for count in self._spares.values()
+            ]
         constants = b"".join(
             data + bytes(-len(data) % ALIGNMENT)
             for data in (layout_of(one).pack(value) for one, value in self._constants.items)
@@ -111,7 +114,15 @@ class _Assembly:
             dispatches=dispatches,
             params_bytes=len(self._params),
             weights_bytes=self._weights.size,
-            about={**about, "peak_bytes": peak_bytes(lives, 1)},
+            about={
+                **about,
+                "peak_bytes": peak_bytes(lives, 1),
+                # What `accel plan show` draws: name, buffer, offset, bytes, first and last step.
+                "tensors": [
+                    [one.name, *layout.places[one.name], one.size_bytes, one.first, one.last]
+                    for one in lives
+                ],
+            },
             data=bytes(self._params) + constants,
         )
         return Assembled(plan, tuple(self._weights.items))
@@ -169,9 +180,9 @@ class _Assembly:
         if operand is None:
             if not binding.optional:
                 raise PluginError(f"{step.operation} misses its operand {binding.name}")
-            self._spares += 1
-            spare = len(self._buffers)
-            return Slice(spare, (self._spares - 1) * ALIGNMENT, ALIGNMENT)
+            spare = len(self._buffers) + list(self._spares).index(binding.access)
+            self._spares[binding.access] += 1
+            return Slice(spare, (self._spares[binding.access] - 1) * ALIGNMENT, ALIGNMENT)
         if operand in self._program.constants:
             store = self._weights if binding.role == "constant" else self._constants
             return self._bindable(store.place(operand, binding.layout), step, binding)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a plan is made for: the device behind a worker, and the name its measurements go by. Pure."""
+"""The device behind a worker, and the name its measurements go by. Pure."""
 
 from __future__ import annotations
 
