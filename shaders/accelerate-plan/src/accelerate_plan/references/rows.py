@@ -10,6 +10,7 @@ import numpy as np
 
 from ..params import Value
 from . import reference
+from .reading import number
 
 if TYPE_CHECKING:
     from accelerate_core.types import Array
@@ -21,3 +22,13 @@ def softmax(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[
     x = operands["x"].astype(np.float64)
     powers = np.exp(x - x.max(-1, keepdims=True))
     return {"y": powers / powers.sum(-1, keepdims=True)}
+
+
+@reference("layer_norm")
+def layer_norm(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y`, rows with mean 0 and variance 1, scaled and shifted (arXiv:1607.06450)."""
+    x = operands["x"].astype(np.float64)
+    centred = x - x.mean(-1, keepdims=True)
+    variance = (centred**2).mean(-1, keepdims=True)
+    y = centred / np.sqrt(variance + number(params, "epsilon")) * operands["weight"]
+    return {"y": y + operands["bias"] if "bias" in operands else y}

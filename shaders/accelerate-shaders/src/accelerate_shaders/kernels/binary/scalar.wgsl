@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// One invocation makes one element at a time. The numbers are those of `codes.Binary`.
+override workgroup: u32 = 64;
+
+struct Params {
+  shape: vec4<u32>,
+  a_strides: vec4<u32>,
+  b_strides: vec4<u32>,
+  operation: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> a: array<f32>;
+@group(0) @binding(2) var<storage, read_write> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+// WGSL leaves the power of a negative base undefined, and squares by logarithms lose digits.
+fn power(base: f32, exponent: f32) -> f32 {
+  let is_whole = floor(exponent) == exponent;
+  let is_odd = fract(exponent * 0.5) != 0.0;
+  let is_negative = base < 0.0;
+  let size = pow(select(base, -base, is_negative & is_whole), exponent);
+  let signed = select(size, -size, is_negative & is_whole & is_odd);
+  return select(select(signed, base * base, exponent == 2.0), 1.0, exponent == 0.0);
+}
+
+fn apply(a: f32, b: f32) -> f32 {
+  switch (params.operation) {
+    case 0: { return a + b; }
+    case 1: { return a - b; }
+    case 2: { return a * b; }
+    case 3: { return a / b; }
+    case 4: { return power(a, b); }
+    case 5: { return max(a, b); }
+    case 6: { return min(a, b); }
+    case 7: { return a - b * trunc(a / b); }
+    case 8: { return select(a, a * b, a < 0.0); }
+    default: { return a; }
+  }
+}
+
+// Return where the element at a place of the shape lies in an operand.
+fn offset(place: vec4<u32>, strides: vec4<u32>) -> u32 {
+  let parts = place * strides;
+  return parts.x + parts.y + parts.z + parts.w;
+}
+
+@compute @workgroup_size(workgroup)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let shape = params.shape;
+  let count = shape.x * shape.y * shape.z * shape.w;
+  for (var i = id.x; i < count; i += groups.x * workgroup) {
+    let row = i / shape.w;
+    let plane = row / shape.z;
+    let place = vec4(plane / shape.y, plane % shape.y, row % shape.z, i % shape.w);
+    y[i] = apply(a[offset(place, params.a_strides)], b[offset(place, params.b_strides)]);
+  }
+}

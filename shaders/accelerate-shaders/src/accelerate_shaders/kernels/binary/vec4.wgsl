@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// One invocation makes four neighbours of a row at a time. The numbers are those of `codes.Binary`.
+override workgroup: u32 = 64;
+
+struct Params {
+  shape: vec4<u32>,
+  a_strides: vec4<u32>,
+  b_strides: vec4<u32>,
+  operation: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> a: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> b: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
+
+// WGSL leaves the power of a negative base undefined, and squares by logarithms lose digits.
+fn power(base: vec4<f32>, exponent: vec4<f32>) -> vec4<f32> {
+  let is_whole = floor(exponent) == exponent;
+  let is_odd = fract(exponent * 0.5) != vec4<f32>();
+  let is_negative = base < vec4<f32>();
+  let size = pow(select(base, -base, is_negative & is_whole), exponent);
+  let signed = select(size, -size, is_negative & is_whole & is_odd);
+  return select(select(signed, base * base, exponent == vec4(2.0)), vec4(1.0), exponent == vec4<f32>());
+}
+
+fn apply(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+  switch (params.operation) {
+    case 0: { return a + b; }
+    case 1: { return a - b; }
+    case 2: { return a * b; }
+    case 3: { return a / b; }
+    case 4: { return power(a, b); }
+    case 5: { return max(a, b); }
+    case 6: { return min(a, b); }
+    case 7: { return a - b * trunc(a / b); }
+    case 8: { return select(a, a * b, a < vec4<f32>()); }
+    default: { return a; }
+  }
+}
+
+// Return where the element at a place of the shape lies in an operand.
+fn offset(place: vec4<u32>, strides: vec4<u32>) -> u32 {
+  let parts = place * strides;
+  return parts.x + parts.y + parts.z + parts.w;
+}
+
+@compute @workgroup_size(workgroup)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let shape = params.shape;
+  let width = shape.w / 4;
+  let rows = shape.x * shape.y * shape.z;
+  for (var i = id.x; i < rows * width; i += groups.x * workgroup) {
+    var place = vec4(0, 0, 0, i * 4);
+    if (rows > 1) { // divisions cost more than all the rest
+      let row = i / width;
+      let plane = row / shape.z;
+      place = vec4(plane / shape.y, plane % shape.y, row % shape.z, (i % width) * 4);
+    }
+    let a_at = offset(place, params.a_strides);
+    var left = a[a_at / 4];
+    if (params.a_strides.w == 0) {
+      left = vec4(left[a_at % 4]);
+    }
+    let b_at = offset(place, params.b_strides);
+    var right = b[b_at / 4];
+    if (params.b_strides.w == 0) {
+      right = vec4(right[b_at % 4]);
+    }
+    y[i] = apply(left, right);
+  }
+}
