@@ -12,6 +12,8 @@ import numpy as np
 
 from accelerate_core.errors import PluginError
 
+from .packing_bits import bits_size, columns16_bits, columns16_f16, f16_size
+
 if TYPE_CHECKING:
     from accelerate_core.types import Array
 
@@ -44,6 +46,10 @@ class Layout:
 LAYOUTS: Mapping[str, Layout] = {
     "plain": Layout(plain, lambda shape: 4 * math.prod(shape)),
     "columns16": Layout(columns16, lambda shape: 4 * shape[0] * -(-shape[1] // COLUMNS) * COLUMNS),
+    "columns16_f16": Layout(columns16_f16, f16_size),
+    **{
+        f"columns16_q{bits}": Layout(columns16_bits(bits), bits_size(bits)) for bits in (8, 4, 3, 2)
+    },
 }
 
 
