@@ -3,7 +3,21 @@
 
 from . import (
     base,
+    elementwise,
+    logic,
+    lookups,
+    movement,
+    reductions,
 )
 from .base import LOWERINGS, Lowering
 
-__all__ = ["LOWERINGS", "Lowering", "base"]
+__all__ = [
+    "LOWERINGS",
+    "Lowering",
+    "base",
+    "elementwise",
+    "logic",
+    "lookups",
+    "movement",
+    "reductions",
+]

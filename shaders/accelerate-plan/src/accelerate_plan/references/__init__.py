@@ -29,3 +29,17 @@ def reference(operation: str) -> Callable[[Reference], Reference]:
         return function
 
     return register
+
+
+# Importing a module registers its references.
+from . import elementwise, matrices, movement, quantized, rows  # noqa: E402
+
+__all__ = [
+    "REFERENCES",
+    "elementwise",
+    "matrices",
+    "movement",
+    "quantized",
+    "reference",
+    "rows",
+]
