@@ -26,7 +26,16 @@ NEEDED = {
     "accelerate-core": ROOT,
     **{
         path.name: path
-        for name in ("browser", "cpu", "models", "recovery", "schedulers", "webgpu")
+        for name in (
+            "browser",
+            "cpu",
+            "models",
+            "plan",
+            "recovery",
+            "schedulers",
+            "shaders",
+            "webgpu",
+        )
         for path in ROOT.glob(f"*/accelerate-{name}")
     },
 }

@@ -15,8 +15,13 @@ const ORT = join(PAGE, "node_modules/onnxruntime-web/dist");
 
 /** The distributions next to this one whose engines run in the same page runtime. */
 const ENGINES = [
-  { distribution: "accelerate-webgpu", package: "accelerate_webgpu", bundles: ["webgpu"] },
-  { distribution: "accelerate-webnn", package: "accelerate_webnn", bundles: [] },
+  {
+    distribution: "accelerate-webgpu",
+    package: "accelerate_webgpu",
+    modules: ["engine", "plan", "auto"],
+    bundles: ["webgpu"],
+  },
+  { distribution: "accelerate-webnn", package: "accelerate_webnn", modules: ["engine"], bundles: [] },
 ];
 const ORT_FILES = {
   wasm: ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"],
@@ -86,11 +91,11 @@ await replace(BROWSER, async (folder) => {
   await cp(join(PAGE, "licenses/hash-wasm"), folder, { recursive: true });
 });
 
-for (const { distribution, package: name, bundles } of ENGINES) {
+for (const { distribution, package: name, modules, bundles } of ENGINES) {
   const place = join(BACKENDS, distribution, "src", name, "static");
   await replace(place, async (folder) => {
-    const source = join(BACKENDS, distribution, "page/engine.ts");
-    await build({ ...common, entryPoints: [source], outfile: join(folder, "engine.js") });
+    const entryPoints = modules.map((module) => join(BACKENDS, distribution, "page", `${module}.ts`));
+    await build({ ...common, entryPoints, outdir: folder });
     if (bundles.length > 0) await copyOrt(folder, bundles);
   });
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import attrs
 import pytest
 from accelerate_webgpu import check_load
+from accelerate_webgpu.plan import compile_or_pass, compile_plan
 
 from accelerate_core.errors import ConfigError, Unsupported
 from accelerate_core.protocols import Context
@@ -26,12 +27,15 @@ def test_fp16_needs_shader_f16(context: Context) -> None:
         check_load(spec, LoadOptions(), attrs.evolve(_INFO, adapter=None))
     check_load(spec, LoadOptions(), attrs.evolve(_INFO, features=("shader-f16",)))
     check_load(attrs.evolve(spec, precision="fp32"), LoadOptions(), _INFO)
+    # Plans unpack 16-bit weights without it.
+    check_load(attrs.evolve(spec, format="plan"), LoadOptions(), _INFO)
 
 
 def test_other_formats_are_refused(context: Context) -> None:
     spec = attrs.evolve(models.tiny_mlp(context.assets), format="tflite")
-    with pytest.raises(Unsupported, match="tflite"):
-        check_load(spec, LoadOptions(), _INFO)
+    for prepare in (compile_plan, compile_or_pass):
+        with pytest.raises(Unsupported, match="tflite"):
+            prepare(spec, {}, _INFO, context)
 
 
 async def test_webkitgtk_is_shown_as_lacking(context: Context) -> None:

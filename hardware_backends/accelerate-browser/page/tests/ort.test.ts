@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { withoutEval } from "../ort-patch.mjs";
 import { operatorList, parsePlacement } from "../src/compute/ort-placement";
-import { checkInputs, overridesOf, zeros, type Declared } from "../src/compute/ort-tensors";
+import { checkInputs, overridesOf, zeros, type Declared } from "../src/compute/inputs";
 import { pick } from "../src/compute/threads";
 
 const INPUTS: Declared[] = [

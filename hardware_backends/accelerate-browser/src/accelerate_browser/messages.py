@@ -61,6 +61,15 @@ class PageError(Part, frozen=True, kw_only=True):
     kind: str = "internal"
 
 
+class KernelHeader(Part, frozen=True, kw_only=True):
+    """Say how long one dispatch took on the device."""
+
+    label: str  #: where in the model
+    kernel: str
+    ms: float
+    flops: int = 0  #: 0 where they are not known
+
+
 # --- page to host -----------------------------------------------------------------------------
 
 
@@ -115,6 +124,8 @@ class Done(_Message, frozen=True, kw_only=True):
     id: int
     tensors: tuple[TensorHeader, ...] = ()
     in_page_ms: float | None = None  #: inside the engine: inputs ready to outputs on the CPU side
+    #: Every dispatch of a run in order, for a model loaded with `profile`.
+    profile: tuple[KernelHeader, ...] = ()
     details: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
@@ -157,7 +168,7 @@ class Load(_Message, frozen=True, kw_only=True):
 
     id: int
     model: str  #: name the host will use in Run
-    format: str  #: "onnx"
+    format: str  #: "onnx", "plan"
     precision: str
     assets: tuple[AssetHeader, ...]  #: the graph first
     #: [{"name", "dtype", "shape"}], a free dimension as a string
@@ -165,6 +176,7 @@ class Load(_Message, frozen=True, kw_only=True):
     outputs: tuple[Mapping[str, Any], ...]
     dimensions: Mapping[str, int] = msgspec.field(default_factory=dict)
     precompile: bool = False
+    profile: bool = False
 
 
 class Run(_Message, frozen=True, kw_only=True):

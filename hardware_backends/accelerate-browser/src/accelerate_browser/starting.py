@@ -69,7 +69,7 @@ async def start_worker(
         info = _info(target, found, hello, ready, details, launch_ms)
         undo.pop_all()
         parts = Parts(hub=hub, lease=lease, bridge=bridge, launched=launched, connection=connection)
-        return BrowserWorker(info, parts, settings, ctx, traits.check_load)
+        return BrowserWorker(info, parts, settings, ctx, module, traits.check_load)
 
 
 def _engine(ctx: Context, target: Target, settings: BrowserSettings) -> EngineModule:

@@ -3,24 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
 from accelerate_core.errors import Unsupported
-from accelerate_core.types import LoadOptions, ModelSpec, WorkerInfo
+from accelerate_core.types import LoadOptions, ModelSpec, Target, WorkerInfo
 
 #: Refuses, by a typed error, what a backend knows it cannot load, before anything is sent.
 CheckLoad = Callable[[ModelSpec, LoadOptions, WorkerInfo], None]
 
 
-def check_format(spec: ModelSpec, options: LoadOptions, info: WorkerInfo) -> None:
-    """Refuse what no engine of ours runs."""
-    if spec.format != "onnx":
+def check_format(spec: ModelSpec, formats: Sequence[str], target: Target) -> None:
+    """Refuse a model that an engine's page does not load."""
+    if spec.format not in formats:
         raise Unsupported(
-            f"{info.target} does not run models of format {spec.format!r}",
+            f"{target} does not run models of format {spec.format!r}",
             where=f"model {spec.name}",
-            accepted=("onnx",),
+            accepted=formats,
         )
 
 
@@ -34,4 +34,4 @@ class Traits:
     #: What to do where a browser has the API and no device behind it.
     remedy: str | None = None
     needs_static_shapes: bool = False
-    check_load: CheckLoad = check_format
+    check_load: CheckLoad | None = None

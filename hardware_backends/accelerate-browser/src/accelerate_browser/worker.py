@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Collection
 from typing import TYPE_CHECKING
 
 import attrs
+import msgspec
 
 from accelerate_core.errors import ModelError, Unsupported, WorkerLost, did_you_mean
 from accelerate_core.inputs import check_inputs
 from accelerate_core.protocols import Context, SessionId, Worker
 from accelerate_core.types import (
+    KernelTime,
     LoadOptions,
     ModelHandle,
     ModelSpec,
@@ -30,8 +32,10 @@ from accelerate_core.types import (
 from . import codec
 from .bridge import Answer, Bridge, Build, Connection
 from .codec import OnPage, Raw, Sendable
+from .hookspecs.engine import EngineModule
 from .hookspecs.launcher import Launched
-from .messages import AssetHeader, Fetch, Load, Loaded, Notice, Release, Run, Unload
+from .messages import Done, Fetch, Notice, Release, Run
+from .models import Loader, SizedModel
 from .problems import Interrupted
 from .settings import BrowserSettings
 from .slots import SlotLease
@@ -64,20 +68,29 @@ class BrowserWorker(Worker):
         parts: Parts,
         settings: BrowserSettings,
         ctx: Context,
-        check_load: CheckLoad,
+        module: EngineModule,
+        check_load: CheckLoad | None,
     ) -> None:
         self.info = info
         self.id = parts.connection.id
         self._parts = parts
         self._settings = settings
         self._ctx = ctx
-        self._check_load = check_load
         #: The page's end of the bridge, for measuring the bridge itself.
         self.connection = parts.connection
-        self._models: dict[str, str] = {}  # handle id -> the page's name
+        self._models: dict[str, SizedModel] = {}  # by handle id
         self._numbers = itertools.count(1)
         self._events: asyncio.Queue[WorkerEvent | None] = asyncio.Queue()
         self._closing: asyncio.Task[None] | None = None
+        self._loader = Loader(
+            info=info,
+            module=module,
+            bridge=parts.bridge,
+            ctx=ctx,
+            check_load=check_load,
+            ask=self._request,
+            tell=self._tell_progress,
+        )
         self._tasks = [
             asyncio.create_task(
                 self.connection.watch(settings.heartbeat_s, settings.heartbeat_timeout_s)
@@ -91,42 +104,21 @@ class BrowserWorker(Worker):
     # --- models -------------------------------------------------------------------------------
 
     async def load(self, spec: ModelSpec, options: LoadOptions | None = None) -> ModelHandle:
-        """Load a model in the page, which fetches its assets from the bridge or its own cache."""
-        options = options or LoadOptions()
-        self._check_load(spec, options, self.info)
-        for asset in spec.assets:
-            self._parts.bridge.serve_asset(asset.sha256, self._ctx.assets.path(asset.sha256))
-        name = f"m{next(self._numbers)}"
-        answer = await self._request(
-            lambda id, _: Load(
-                id=id,
-                model=name,
-                format=spec.format,
-                precision=spec.precision,
-                assets=tuple(
-                    AssetHeader(sha256=one.sha256, size_bytes=one.size_bytes, name=one.name)
-                    for one in spec.assets
-                ),
-                inputs=tuple(attrs.asdict(one) for one in spec.inputs),
-                outputs=tuple(attrs.asdict(one) for one in spec.outputs),
-                dimensions=options.dimensions,
-                precompile=options.precompile,
-            )
-        )
-        loaded = answer.message
-        assert isinstance(loaded, Loaded)
+        """Load a model in the page, which fetches its assets from the bridge or its own cache.
+
+        For an engine that prepares models for fixed sizes it waits for the first inputs where
+        `options.dimensions` does not name them all.
+        """
+        model = SizedModel(f"m{next(self._numbers)}", spec, options or LoadOptions(), self._loader)
+        page = await model.open()
         handle = ModelHandle(
-            id=f"{self.id}-{name}",
+            id=f"{self.id}-{model.name}",
             spec=spec,
-            phases=Phases(
-                fetch_ms=loaded.fetch_ms,
-                compile_ms=loaded.compile_ms,
-                first_run_ms=loaded.first_run_ms,
-            ),
-            is_cached=loaded.is_cached,
-            details=dict(loaded.details),
+            phases=page.phases if page else Phases(),
+            is_cached=page.is_cached if page else None,
+            details=dict(page.details) if page else {},
         )
-        self._models[handle.id] = name
+        self._models[handle.id] = model
         return handle
 
     async def run(
@@ -139,9 +131,10 @@ class BrowserWorker(Worker):
     ) -> Result:
         """Run once. A kept tensor of another page crosses as raw bytes, undecoded.
 
-        `phases.in_page_ms` is the engine's time, `phases.transfer_ms` the rest of the round trip.
+        `phases.in_page_ms` is the engine's time, `phases.transfer_ms` the rest of the round trip;
+        `compile_ms` and `fetch_ms` are set when the model had to be prepared for these sizes.
         """
-        name = self._name(model)
+        loaded = self._model(model)
         if session is not None:
             raise Unsupported("browser pages keep no sessions", where=str(self.info.target))
         check_inputs(model.spec, inputs)
@@ -149,24 +142,29 @@ class BrowserWorker(Worker):
         tensors: dict[str, Sendable] = {}
         for key, value in inputs.items():
             tensors[key] = await self._ref(value) if isinstance(value, TensorRef) else value
-        begin = time.perf_counter()
-        answer = await self._request(
-            lambda id, headers: Run(id=id, model=name, tensors=headers, keep=tuple(keep)), tensors
-        )
-        round_trip_ms = (time.perf_counter() - begin) * 1e3
-        in_page_ms = answer.message.in_page_ms if not isinstance(answer.message, Loaded) else None
+        async with loaded.at(inputs) as (name, phases):
+            begin = time.perf_counter()
+            answer = await self._request(
+                lambda id, headers: Run(id=id, model=name, tensors=headers, keep=tuple(keep)),
+                tensors,
+            )
+            round_trip_ms = (time.perf_counter() - begin) * 1e3
+        done = answer.message
+        assert isinstance(done, Done)
+        ran_ms = done.in_page_ms
         return Result(
             outputs={key: self._output(key, value) for key, value in answer.tensors.items()},
-            phases=Phases(
-                in_page_ms=in_page_ms,
-                transfer_ms=None if in_page_ms is None else max(0.0, round_trip_ms - in_page_ms),
+            phases=attrs.evolve(
+                phases,
+                in_page_ms=ran_ms,
+                transfer_ms=None if ran_ms is None else max(0.0, round_trip_ms - ran_ms),
             ),
+            profile=tuple(KernelTime(**msgspec.structs.asdict(one)) for one in done.profile),
         )
 
     async def unload(self, model: ModelHandle) -> None:
         """Drop a model and its memory; ModelError when it is not loaded here."""
-        name = self._name(model)
-        await self._request(lambda id, _: Unload(id=id, model=name))
+        await self._model(model).close()
         del self._models[model.id]
 
     # --- kept tensors -------------------------------------------------------------------------
@@ -286,11 +284,14 @@ class BrowserWorker(Worker):
             self._ctx.log.info("asking again: %s", error.info.message)
             return await self.connection.request(build, tensors, grace_ms=grace_ms)
 
+    def _tell_progress(self, doing: str) -> None:
+        self._events.put_nowait(WorkerEvent(kind=WorkerEventKind.PROGRESS, message=doing))
+
     @property
     def _epoch(self) -> int:
         return self.connection.device_losses
 
-    def _name(self, model: ModelHandle) -> str:
+    def _model(self, model: ModelHandle) -> SizedModel:
         if model.id not in self._models:
             raise ModelError(
                 f"model {model.spec.name!r} is not loaded here", where=str(self.info.target)

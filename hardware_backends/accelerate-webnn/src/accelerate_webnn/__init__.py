@@ -10,7 +10,7 @@ import attrs
 from accelerate_browser.backend import BrowserBackend
 from accelerate_browser.hookspecs.engine import EngineModule
 from accelerate_browser.settings import BrowserSettings
-from accelerate_browser.traits import Traits, check_format
+from accelerate_browser.traits import Traits
 
 from accelerate_core.errors import ModelError
 from accelerate_core.markers import hookimpl
@@ -52,7 +52,6 @@ class WebNnPlugin:
 
 def check_load(spec: ModelSpec, options: LoadOptions, info: WorkerInfo) -> None:
     """Refuse free dimensions: with them onnxruntime-web would run on WebAssembly, silently."""
-    check_format(spec, options, info)
     free = {size for tensor in spec.inputs for size in tensor.shape if isinstance(size, str)}
     missing = sorted(free - set(options.dimensions))
     if missing:

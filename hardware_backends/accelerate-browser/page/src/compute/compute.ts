@@ -126,7 +126,7 @@ class Compute {
     const inputs = new Map(
       tensors.map((tensor) => [tensor.name, "ref" in tensor ? tensor.ref : tensor] as const),
     );
-    const { outputs, kept, inPageMs } = await engine.run(
+    const { outputs, kept, inPageMs, profile } = await engine.run(
       message.model,
       inputs,
       new Set(message.keep),
@@ -143,7 +143,8 @@ class Compute {
       named.push({ name, ...tensor });
     }
     for (const [name, tensor] of kept) named.push({ name, ...tensor });
-    return [{ type: "Done", id: message.id, in_page_ms: inPageMs }, named];
+    const times = profile === undefined ? {} : { profile };
+    return [{ type: "Done", id: message.id, in_page_ms: inPageMs, ...times }, named];
   }
 
   readonly #progress = (doing?: string): void => {

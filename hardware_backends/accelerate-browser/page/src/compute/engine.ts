@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an engine module implements. See "How to write an engine module" in the README.
-import type { AssetHeader, Load, Loaded, Ready } from "../generated/messages";
+import type { AssetHeader, KernelHeader, Load, Loaded, Ready } from "../generated/messages";
 import type { HostTensor } from "../wire/tensor";
 
 /** The version of this interface that a module exports as `api`. */
@@ -47,6 +47,8 @@ export interface RunResult {
   kept: Map<string, KeptTensor>;
   /** Inputs ready to outputs on the CPU. */
   inPageMs: number;
+  /** How long each dispatch took, for a model loaded with `profile`. */
+  profile?: readonly KernelHeader[];
 }
 
 export interface Engine {

@@ -6,15 +6,16 @@ import type { Load, Loaded, Ready } from "../generated/messages";
 import { PageFailure } from "../wire/errors";
 import type { HostTensor } from "../wire/tensor";
 import type { Engine, EngineContext, KeptTensor, RunResult } from "./engine";
+import { checkInputs, declared, overridesOf, zeros, type Declared } from "./inputs";
 import { Mutex } from "./mutex";
 import { loadFailure, runFailure } from "./ort-errors";
 import { proveProvider, type OrtModule } from "./ort-load";
 import { createPlaced, type Placement } from "./ort-placement";
-import { checkInputs, declared, overridesOf, toHost, toOrt, zeros, type Declared } from "./ort-tensors";
+import { toHost, toOrt } from "./ort-tensors";
 
 export { hasJspi, importOrt, proveProvider, type OrtModule } from "./ort-load";
 export { createPlaced, operatorList, type Placement } from "./ort-placement";
-export type { Declared } from "./ort-tensors";
+export type { Declared } from "./inputs";
 export { chooseThreads, type ThreadChoice } from "./threads";
 export { describe, PageFailure } from "../wire/errors";
 

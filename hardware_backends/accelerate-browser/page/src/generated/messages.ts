@@ -42,6 +42,14 @@ export interface PageError {
   kind?: string;
 }
 
+/** Say how long one dispatch took on the device. */
+export interface KernelHeader {
+  label: string;
+  kernel: string;
+  ms: number;
+  flops?: number;
+}
+
 /** First message of a page: who it is, before any engine is loaded. */
 export interface Hello {
   type: "Hello";
@@ -91,6 +99,7 @@ export interface Done {
   id: number;
   tensors?: readonly TensorHeader[];
   in_page_ms?: number | null;
+  profile?: readonly KernelHeader[];
   details?: Readonly<Record<string, unknown>>;
 }
 
@@ -137,6 +146,7 @@ export interface Load {
   outputs: readonly Readonly<Record<string, unknown>>[];
   dimensions?: Readonly<Record<string, number>>;
   precompile?: boolean;
+  profile?: boolean;
 }
 
 /** Run a model once. */
@@ -197,16 +207,17 @@ export const FIELDS: Readonly<Record<string, readonly [readonly string[], readon
   TensorHeader: [["name", "dtype", "shape", "size_bytes"], ["offset", "stream", "ref"]],
   AssetHeader: [["sha256", "size_bytes", "name"], []],
   PageError: [["name", "message"], ["stack", "kind"]],
+  KernelHeader: [["label", "kernel", "ms"], ["flops"]],
   Hello: [["protocol", "user_agent", "cross_origin_isolated", "hardware_concurrency"], ["has"]],
   Ready: [["engine_version"], ["device_type", "is_software", "threads", "adapter", "features", "limits", "details"]],
   Pong: [["sequence", "progress", "running"], []],
   Loaded: [["id", "model", "fetch_ms", "compile_ms"], ["first_run_ms", "is_cached", "details"]],
-  Done: [["id"], ["tensors", "in_page_ms", "details"]],
+  Done: [["id"], ["tensors", "in_page_ms", "profile", "details"]],
   Failed: [["id", "error"], []],
   Notice: [["event"], ["message", "data"]],
   Welcome: [["protocol", "engine", "engine_url"], ["needs_gpu", "options"]],
   Ping: [["sequence"], []],
-  Load: [["id", "model", "format", "precision", "assets", "inputs", "outputs"], ["dimensions", "precompile"]],
+  Load: [["id", "model", "format", "precision", "assets", "inputs", "outputs"], ["dimensions", "precompile", "profile"]],
   Run: [["id", "model", "tensors"], ["keep"]],
   Fetch: [["id", "ref"], []],
   Release: [["id", "ref"], []],
