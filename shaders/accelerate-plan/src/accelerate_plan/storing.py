@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plan as a model that workers load: its files among the assets, and the spec that names them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import attrs
+
+from accelerate_core.assets import AssetStore
+from accelerate_core.types import ModelSpec, TensorSpec
+
+from .assemble import Assembled
+from .plan import Slot, write_plan
+
+
+def store_plan(assembled: Assembled, assets: AssetStore, *, source: str, **about: Any) -> ModelSpec:
+    """Write a plan and its weights as assets; return the model, with `about` in its spec."""
+    plan = assembled.plan
+    weights = ()
+    if plan.weights_bytes:
+        weights = (assets.put_bytes(assembled.weights_file(), f"{plan.name}.weights"),)
+        plan = attrs.evolve(plan, weights_sha256=weights[0].sha256)
+    stored = (assets.put_bytes(write_plan(plan), f"{plan.name}.plan"), *weights)
+    return ModelSpec(
+        name=plan.name,
+        source=source,
+        sha256=hashlib.sha256("".join(one.sha256 for one in stored).encode()).hexdigest(),
+        assets=stored,
+        inputs=tuple(_described(one) for one in plan.inputs),
+        outputs=tuple(_described(one) for one in plan.outputs),
+        format="plan",
+        **about,
+    )
+
+
+def _described(slot: Slot) -> TensorSpec:
+    return TensorSpec(slot.name, slot.dtype, slot.shape)
