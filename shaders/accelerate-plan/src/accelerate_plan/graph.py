@@ -84,6 +84,26 @@ class Graph:
         ]
         self.nodes = [node for group in kept for node in group]
 
+    def sort(self) -> None:
+        """Put nodes behind what they read, and otherwise leave their order."""
+        makers = self.producers()
+        done: set[int] = set()
+        ordered: list[Node] = []
+        for node in self.nodes:
+            waiting = [node]
+            while waiting:
+                last = waiting[-1]
+                needed = [makers[name] for name in last.inputs if name in makers]
+                missing = [one for one in needed if id(one) not in done]
+                if missing:
+                    waiting += missing
+                    continue
+                waiting.pop()
+                if id(last) not in done:
+                    done.add(id(last))
+                    ordered.append(last)
+        self.nodes = ordered
+
     def prune(self) -> None:
         """Drop nodes and constants that nothing needs."""
         needed = set(self.outputs)

@@ -4,13 +4,30 @@
 from collections.abc import Callable, Sequence
 
 from ..graph import Graph
+from .activations import fuse_activations
+from .affine import fuse_affine
+from .attention import fuse_attention
+from .clean import clean
+from .embedding import fuse_embeddings
+from .linear import fuse_linear, merge_linear
+from .norms import fuse_norms
 
 #: In this order.
-PASSES: Sequence[Callable[[Graph], None]] = ()
+PASSES: Sequence[Callable[[Graph], None]] = (
+    clean,
+    fuse_activations,
+    fuse_norms,
+    fuse_attention,
+    fuse_embeddings,
+    fuse_linear,
+    fuse_affine,
+    merge_linear,
+)
 
 
 def fuse(graph: Graph) -> None:
-    """Apply all fusions, then drop what nothing needs any more."""
+    """Apply all fusions; after each, drop what nothing needs any more."""
     for apply in PASSES:
         apply(graph)
-    graph.prune()
+        graph.sort()
+        graph.prune()

@@ -2,11 +2,16 @@
 """From operators to kernel steps: one module per kind of operator, registered by importing it."""
 
 from . import (
+    activations,
+    attention,
     base,
     elementwise,
+    embedding,
+    linear,
     logic,
     lookups,
     movement,
+    norms,
     reductions,
 )
 from .base import LOWERINGS, Lowering
@@ -14,10 +19,15 @@ from .base import LOWERINGS, Lowering
 __all__ = [
     "LOWERINGS",
     "Lowering",
+    "activations",
+    "attention",
     "base",
     "elementwise",
+    "embedding",
+    "linear",
     "logic",
     "lookups",
     "movement",
+    "norms",
     "reductions",
 ]

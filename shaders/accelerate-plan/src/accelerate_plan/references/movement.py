@@ -39,7 +39,8 @@ def fill(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str
 def copy(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
     """Return `y`, one axis long: elements of `x` taken and put by strides over eight axes.
 
-    It reaches as far as the copy does; what the copy leaves out is 0.
+    What the copy leaves out is as it was in `y`; without one, `y` reaches as far as the copy
+    does, and is 0 there.
     """
     shape = integers(params, "shape_outer", "shape_inner")
     index = np.indices(shape).reshape(len(shape), -1)
@@ -49,5 +50,7 @@ def copy(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str
     target = integer(params, "y_offset") + np.array(y_strides) @ index
     x = operands["x"].reshape(-1)
     y = np.zeros(int(target.max()) + 1, x.dtype)
+    if "y" in operands:
+        y = operands["y"].reshape(-1).copy()
     y[target] = x[source]
     return {"y": y}

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks of attention: made one that is added, or known to be causal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from ..graph import Node, Shape
+from .matching import Rewriter
+from .strided import Strided, trace
+
+if TYPE_CHECKING:
+    from accelerate_core.types import Array
+
+#: What is so low is 0 after softmax.
+_HIDDEN = -1e4
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+@attrs.frozen(kw_only=True)
+class Mask:
+    """What attention adds to its scores."""
+
+    base: str = ""  #: "" for nothing
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0)  #: batch, head, row, 0
+    is_causal: bool = False
+    nodes: tuple[Node, ...] = ()  #: that make it
+
+
+class Masks:
+    """Turn what exporters do to scores into one mask; layers that share masks share the result."""
+
+    def __init__(self, rewriter: Rewriter) -> None:
+        self._rewriter = rewriter
+        self._wheres: dict[tuple[str, float, bool], str] = {}
+        self._sums: dict[tuple[str, str], str] = {}
+        self._nodes: dict[str, Node] = {}  # not in the graph yet
+
+    def of_where(self, node: Node) -> tuple[str, str] | None:
+        """Return the scores that a Where hides a part of, and the same as a mask to be added."""
+        condition, *branches = node.inputs
+        for index, (source, hidden) in enumerate((branches, branches[::-1])):
+            value = self._rewriter.scalar(hidden)
+            if value is not None and value <= _HIDDEN and self._rewriter.scalar(source) is None:
+                shown_if_true = index == 0
+                return source, self._where(condition, max(value, _LOWEST), shown_if_true, node)
+        return None
+
+    def join(self, masks: Sequence[tuple[str, Shape]], scores: Shape) -> Mask | None:
+        """Return masks as one for scores [batch, heads, rows, keys]; None where none can be."""
+        is_causal = False
+        left: list[tuple[str, Shape]] = []
+        for name, shape in masks:
+            if _is_causal(self._rewriter.constant(name), scores):
+                is_causal = True
+            else:
+                left.append((name, shape))
+        if not left:
+            return Mask(is_causal=is_causal)
+        name, shape = left[0]
+        for other, to in left[1:]:
+            if to != shape:
+                return None
+            name = self._sum(name, other)
+        return self._mask(name, shape, scores, is_causal)
+
+    def _mask(self, name: str, shape: Shape, scores: Shape, is_causal: bool) -> Mask | None:
+        rewriter = self._rewriter
+        found = trace(rewriter, name)
+        if found.factor != 1:
+            found = Strided.contiguous(name, rewriter.shape(name))
+        walk = found.expanded(shape).reshaped(scores)
+        if walk is None or (walk.strides[-1] != 1 and scores[-1] != 1):
+            return None
+        batch, head, row, _ = walk.strides
+        nodes = self._pending(walk.base)
+        return Mask(base=walk.base, strides=(batch, head, row, 0), is_causal=is_causal, nodes=nodes)
+
+    def _where(self, condition: str, value: float, shown_if_true: bool, node: Node) -> str:
+        key = (condition, value, shown_if_true)
+        if key not in self._wheres:
+            add = self._rewriter.add_constant
+            shown = add("mask/shown", np.zeros((), np.float32))
+            hidden = add("mask/hidden", np.array(value, np.float32))
+            branches = (shown, hidden) if shown_if_true else (hidden, shown)
+            constant = self._rewriter.constant(condition)
+            if constant is not None:
+                numbers = np.where(constant, *(self._rewriter.scalar(one) for one in branches))
+                self._wheres[key] = add("mask/constant", numbers.astype(np.float32))
+            else:
+                shape = self._rewriter.shape(condition)
+                self._wheres[key] = self._make("Where", (condition, *branches), shape, node.label)
+        return self._wheres[key]
+
+    def _sum(self, a: str, b: str) -> str:
+        if (a, b) not in self._sums:
+            shape = np.broadcast_shapes(self._rewriter.shape(a), self._rewriter.shape(b))
+            self._sums[a, b] = self._make("Add", (a, b), shape, "mask")
+        return self._sums[a, b]
+
+    def _make(self, op: str, inputs: tuple[str, ...], shape: Shape, label: str) -> str:
+        name = self._rewriter.add_value(f"mask/{op}", shape, "float32")
+        self._nodes[name] = Node(op=op, inputs=inputs, outputs=(name,), label=label)
+        return name
+
+    def _pending(self, name: str) -> tuple[Node, ...]:
+        """Return the nodes that make a tensor and are not in the graph, each once."""
+        node = self._nodes.pop(name, None)
+        if node is None:
+            return ()
+        before = (one for part in node.inputs for one in self._pending(part))
+        return (*before, node)
+
+
+def _is_causal(value: Array | None, scores: Shape) -> bool:
+    """Whether a constant hides exactly what comes later, and nothing else."""
+    *_, rows, keys = scores
+    if value is None or value.size != rows * keys or value.shape[-2:] != (rows, keys):
+        return False
+    if rows > keys:
+        return False  # a row that sees nothing is another thing to softmax than to the kernel
+    seen = np.tri(rows, keys, keys - rows, dtype=bool)
+    flat = value.reshape(rows, keys)
+    return bool((flat[seen] == 0).all() and (flat[~seen] <= _HIDDEN).all())

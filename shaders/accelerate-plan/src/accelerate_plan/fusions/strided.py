@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tensors as walks over the memory of others: what a kernel that takes strides need not copy."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from ..graph import Shape
+from .matching import VIEWS, Rewriter
+
+
+@attrs.frozen(kw_only=True)
+class Strided:
+    """Say where a tensor's elements are: in a contiguous tensor, by strides, times a factor."""
+
+    base: str
+    shape: Shape
+    strides: tuple[int, ...]  #: elements
+    factor: float = 1.0
+
+    @classmethod
+    def contiguous(cls, name: str, shape: Shape) -> Strided:
+        """Return a tensor as what it is."""
+        strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+        return cls(base=name, shape=shape, strides=strides)
+
+    def transposed(self, order: tuple[int, ...]) -> Strided:
+        """Return it with its axes in another order."""
+        return attrs.evolve(
+            self,
+            shape=tuple(self.shape[i] for i in order),
+            strides=tuple(self.strides[i] for i in order),
+        )
+
+    def reshaped(self, shape: Shape) -> Strided | None:
+        """Return it in another shape; None where its elements do not lie so, or are none."""
+        if 0 in shape:
+            return None
+        old = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        strides: list[int] = []
+        for size in reversed(shape):
+            if size == 1:
+                strides.append(0)
+                continue
+            # Take old axes from behind until they hold this one, then leave what is over.
+            if not old:
+                return None
+            length, step = old.pop()
+            while length < size:
+                if not old or old[-1][1] != step * length:
+                    return None
+                length *= old.pop()[0]
+            if length % size:
+                return None
+            strides.append(step)
+            if length > size:
+                old.append((length // size, step * size))
+        return attrs.evolve(self, shape=shape, strides=tuple(reversed(strides)))
+
+    def expanded(self, shape: Shape) -> Strided:
+        """Return it repeated along its axes of size 1, and along new ones in front."""
+        new = len(shape) - len(self.shape)
+        old = zip(self.shape, self.strides, shape[new:], strict=True)
+        strides = (0,) * new + tuple(0 if n == 1 and n != to else s for n, s, to in old)
+        return attrs.evolve(self, shape=shape, strides=strides)
+
+
+def trace(rewriter: Rewriter, name: str) -> Strided:
+    """Return a tensor as a walk over the farthest tensor that holds its elements.
+
+    Factors on the way are collected; a tensor that is computed is itself.
+    """
+    shape = rewriter.shape(name)
+    node = rewriter.maker(name, "Transpose", "Expand", "Mul", "Div", *VIEWS)
+    found: Strided | None = None
+    if node is None:
+        return Strided.contiguous(name, shape)
+    if node.op in ("Mul", "Div"):
+        factor = factor_of(rewriter, name)
+        if factor:
+            source, number = factor
+            found = trace(rewriter, source)
+            found = attrs.evolve(found, factor=found.factor * number)
+    elif node.op == "Transpose":
+        source = trace(rewriter, node.inputs[0])
+        rank = len(shape)
+        found = source.transposed(tuple(node.attribute("perm") or range(rank)[::-1]))
+    elif node.op == "Expand":
+        found = trace(rewriter, node.inputs[0]).expanded(shape)
+    else:
+        found = trace(rewriter, node.inputs[0]).reshaped(shape)
+    return found or Strided.contiguous(name, shape)
+
+
+def factor_of(rewriter: Rewriter, name: str) -> tuple[str, float] | None:
+    """Return what a tensor is a multiple of, and the factor; None where it is no multiple."""
+    node = rewriter.maker(name, "Mul", "Div")
+    if node is None:
+        return None
+    left, right = node.inputs
+    number = rewriter.scalar(right)
+    if number is not None and rewriter.shape(left) == rewriter.shape(name):
+        if node.op == "Mul":
+            return left, number
+        return (left, 1 / number) if number else None
+    number = rewriter.scalar(left)
+    if number is not None and node.op == "Mul" and rewriter.shape(right) == rewriter.shape(name):
+        return right, number
+    return None
