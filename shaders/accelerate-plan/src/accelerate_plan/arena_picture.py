@@ -42,17 +42,15 @@ def draw(plan: Plan) -> str:
     buffers = [(i, one.size) for i, one in enumerate(plan.buffers) if one.role == "arena"]
     height = _TOP + len(buffers) * (_PANEL + _GAP)
     arena, peak = sum(size for _, size in buffers), int(plan.about.get("peak_bytes", 0))
-    ratio = f", {arena / peak:.3f} times the peak of what lives at once" if peak else ""
+    facts = f"{len(plan.dispatches)} dispatches, {len(found)} tensors, arena {size_text(arena)}"
+    if peak:
+        facts += f", {arena / peak:.3f} times the peak of what lives at once"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
         f'width="{_WIDTH}" height="{height}" font-family="sans-serif" font-size="11">',
         f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
         _text(_LEFT, 26, f"Activations of {plan.name}", size=16, weight="bold"),
-        _text(
-            _LEFT,
-            46,
-            f"{len(plan.dispatches)} dispatches, {len(found)} tensors, arena {size_text(arena)}{ratio}",
-        ),
+        _text(_LEFT, 46, facts),
     ]
     for row, (number, size) in enumerate(buffers):
         mine = [one for one in found if one.buffer == number]

@@ -30,6 +30,7 @@ class _VariantTable:
     when: str = "1"
     constants: Mapping[str, float] = attrs.field(factory=dict)
     tune: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict)
+    specialise: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     limits: Mapping[str, float] = attrs.field(factory=dict)
     suits: str = attrs.field(
@@ -55,6 +56,7 @@ class Catalogue:
 
     kernels: Mapping[str, Kernel]
     folders: Mapping[str, tuple[Path, ...]]  #: the defining folder first
+    owners: Mapping[str, str]  #: the plugin that defines an operation
 
     def kernel(self, operation: str) -> Kernel:
         """Return an operation; PluginError when no plugin has it."""
@@ -118,7 +120,7 @@ def read_folders(folders: Iterable[tuple[str, Path]]) -> Catalogue:
         )
         kernels[name] = attrs.evolve(kernels[name], variants=kernels[name].variants + more)
         places.setdefault(name, []).append(folder)
-    return Catalogue(kernels, {name: tuple(paths) for name, paths in places.items()})
+    return Catalogue(kernels, {name: tuple(paths) for name, paths in places.items()}, owners)
 
 
 def _read(path: Path) -> _KernelTable:
@@ -181,8 +183,10 @@ def _check(kernel: Kernel, table: _VariantTable, found: wgsl.Declarations, where
     if more := set(found.bindings) - set(range(len(kernel.bindings) + 1)):
         faults.append(f"bindings {sorted(more)} are not in the contract")
     constants = set(table.constants)
-    if constants != found.overrides:
-        faults.append(f"overrides are {sorted(found.overrides)}, constants are {sorted(constants)}")
+    if unknown := set(table.specialise) - set(kernel.params):
+        faults.append(f"specialise has {sorted(unknown)}, which are no params")
+    if (given := constants | set(table.specialise)) != found.overrides:
+        faults.append(f"overrides are {sorted(found.overrides)}, constants are {sorted(given)}")
     if not set(table.tune) <= constants:
         faults.append(f"tune has {sorted(set(table.tune) - constants)}, which are no constants")
     if faults:

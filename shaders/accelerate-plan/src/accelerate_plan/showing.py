@@ -115,7 +115,7 @@ def _needs(row: Mapping[str, Any]) -> str:
 def rates_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return what was measured of variants."""
     table = _table(("case", "left"), ("variant", "left"), ("constants", "left"))
-    for name in ("ms", "spread", "GFLOP/s", "GB/s", "error"):
+    for name in ("ms", "spread", "GFLOP/s", "GB/s"):
         table.add_column(name, justify="right", no_wrap=True)
     last = None
     for row in rows:
@@ -131,7 +131,6 @@ def rates_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['spread']:.0%}",
             "" if row["gflops"] is None else f"{row['gflops']:.3g}",
             f"{row['gbytes']:.3g}",
-            "" if row.get("error") is None else f"{row['error']:.1e}",
         )
     return table
 
