@@ -158,4 +158,9 @@ def test_the_adapter_is_named_by_what_it_says_of_itself() -> None:
     assert device.adapter == "google | swiftshader"
     assert device.limit("maxBufferSize") == 1 << 30 and device.is_software
     assert device.features == {"timestamp-query"}
-    assert adapter_key(None) == adapter_key(AdapterInfo()) == "unknown adapter"
+    # The same adapter in another browser; and where a browser hides which one it is.
+    assert adapter_key(attrs.evolve(info, target=Target("wgpu"))) == device.adapter
+    hidden = attrs.evolve(info, adapter=AdapterInfo())
+    assert adapter_key(hidden) == adapter_key(attrs.evolve(hidden, adapter=None))
+    assert adapter_key(hidden).startswith("unnamed adapter ")
+    assert adapter_key(hidden) != adapter_key(attrs.evolve(hidden, is_software=False))

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import attrs
 
-from accelerate_core.types import AdapterInfo, WorkerInfo
+from accelerate_core.types import WorkerInfo
 
 from .kernels import Device
 
@@ -16,14 +19,18 @@ def device_of(info: WorkerInfo) -> Device:
         features=frozenset(info.features),
         limits=dict(info.limits),
         is_software=info.is_software,
-        adapter=adapter_key(info.adapter),
+        adapter=adapter_key(info),
     )
 
 
-def adapter_key(adapter: AdapterInfo | None) -> str:
+def adapter_key(info: WorkerInfo) -> str:
     """Return what measurements of an adapter are kept by; never the name of a browser.
 
-    Two browsers on one adapter share it where both say the same of it.
+    Two browsers on one adapter share it where both say the same of it. Firefox says nothing: there
+    features and limits have to stand for a name.
     """
-    facts = attrs.astuple(adapter) if adapter else ()
-    return " | ".join(str(one) for one in facts if one) or "unknown adapter"
+    facts = attrs.astuple(info.adapter) if info.adapter else ()
+    if known := " | ".join(str(one) for one in facts if one):
+        return known
+    said = json.dumps([sorted(info.features), sorted(info.limits.items()), info.is_software])
+    return f"unnamed adapter {hashlib.sha256(said.encode()).hexdigest()[:8]}"

@@ -159,7 +159,7 @@ def tune(
                     found = of_program(catalogue, program)
                     workloads = [one for one in found if one.operation in names]
                 entries = await measure_all(worker, catalogue, workloads, scratch.context, tell)
-                return adapter_key(worker.info.adapter), entries
+                return adapter_key(worker.info), entries
 
     adapter, entries = asyncio.run(run())
     path = write_book(
