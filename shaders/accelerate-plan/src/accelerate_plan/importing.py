@@ -58,14 +58,19 @@ def import_onnx(
     return to_graph(model, spec.name, shapes, constants, where)
 
 
+def free_dimensions(spec: ModelSpec) -> list[str]:
+    """Return the names of the free dimensions of a model's inputs, sorted."""
+    return sorted({size for one in spec.inputs for size in one.shape if isinstance(size, str)})
+
+
 def input_shapes(spec: ModelSpec, dimensions: Mapping[str, int]) -> dict[str, Shape]:
     """Return the shape of each input; ModelError for a free dimension without a size."""
-    free = {size for one in spec.inputs for size in one.shape if isinstance(size, str)}
-    if missing := sorted(free - set(dimensions)):
+    free = free_dimensions(spec)
+    if missing := [name for name in free if name not in dimensions]:
         raise ModelError(
             f"a plan needs fixed shapes, and no size is given for {', '.join(missing)}",
             where=f"model {spec.name}",
-            accepted=sorted(free),
+            accepted=free,
             hint="Give each free dimension a size in LoadOptions.dimensions.",
         )
     return {

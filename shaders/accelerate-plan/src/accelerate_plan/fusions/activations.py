@@ -105,7 +105,7 @@ def _try(rewriter: Rewriter, name: str) -> None:
 
 def _behind(rewriter: Rewriter, name: str) -> Sequence[Node]:
     """Return elementwise nodes that follow from a tensor, each after those it depends on."""
-    reached, nodes = {name}, {}
+    reached, nodes = {name}, dict[str, Node]()
     front = [name]
     while front and len(nodes) <= _MOST_NODES:
         for node in rewriter.users(front.pop(0)):

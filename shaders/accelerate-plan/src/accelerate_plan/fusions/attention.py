@@ -164,14 +164,11 @@ def _rows(rewriter: Rewriter, name: str, shape: Shape) -> Strided | None:
         found = trace(rewriter, one)
         if found.shape == shape:
             best = found
-        is_grouped = len(found.shape) == 5 and found.shape[1] * found.shape[2] == heads
-        if is_grouped and found.shape[::4] == (batch, size) and found.shape[3] == rows:
-            if found.strides[2] == 0:
-                best = attrs.evolve(
-                    found,
-                    shape=(batch, found.shape[1], rows, size),
-                    strides=(*found.strides[:2], *found.strides[3:]),
-                )
+        if len(found.shape) == 5 and found.strides[2] == 0:
+            _, groups, repeats, *_ = found.shape
+            if found.shape == (batch, groups, repeats, rows, size) and groups * repeats == heads:
+                strides = (*found.strides[:2], *found.strides[3:])
+                best = attrs.evolve(found, shape=(batch, groups, rows, size), strides=strides)
     best = best or trace(rewriter, name).reshaped(shape)
     if best is None or (best.strides[-1] != 1 and size != 1):
         return None
@@ -209,9 +206,9 @@ def _result(
     by_head = (sizes.batch, sizes.heads, sizes.q_length, v_size)
     by_row = (sizes.batch, sizes.q_length, sizes.heads, v_size)
     old, last = [mix], mix.outputs[0]
-    if rewriter.shape(last) != by_head and (view := rewriter.only_user(last, *VIEWS)):
-        if rewriter.shape(view.outputs[0]) == by_head:
-            old, last = [mix, view], view.outputs[0]
+    view = rewriter.only_user(last, *VIEWS)
+    if view and rewriter.shape(last) != by_head == rewriter.shape(view.outputs[0]):
+        old, last = [mix, view], view.outputs[0]
     turn = rewriter.only_user(last, "Transpose")
     if turn:
         shape = rewriter.shape(last)
@@ -246,6 +243,6 @@ def _batch_row_head(one: Strided) -> tuple[int, int, int, int]:
 
 def flops(node: Node) -> int:
     """Return the multiplications and additions of a `plan.Attention`."""
-    sizes = ("batch", "heads", "q_length", "kv_length")
-    products = math.prod(node.attributes[size] for size in sizes)
-    return 2 * products * (node.attributes["head_size"] + node.attributes["v_size"])
+    names = ("batch", "heads", "q_length", "kv_length")
+    products = math.prod(int(node.attributes[one]) for one in names)
+    return 2 * products * int(node.attributes["head_size"] + node.attributes["v_size"])

@@ -36,13 +36,13 @@ def _join(rewriter: Rewriter, add: Node) -> None:
             continue
         table, ids, table2, ids2, addend = one.inputs
         second = rewriter.maker(other, "plan.Embedding")
-        if second and not table2 and rewriter.only_user(other) is add:
-            if rewriter.shape(other) == shape and not second.inputs[2]:
-                is_free = not addend or not second.inputs[4]
-                inputs = (table, ids, *second.inputs[:2], addend or second.inputs[4])
-                if is_free and not _is_same_memory(rewriter, ids, second.inputs[1]):
-                    _put(rewriter, [second, one, add], inputs)
-                    return
+        is_alone = rewriter.only_user(other) is add and rewriter.shape(other) == shape
+        if second and is_alone and not table2 and not second.inputs[2]:
+            addend2 = second.inputs[4]
+            if not (addend and addend2):
+                inputs = (table, ids, *second.inputs[:2], addend or addend2)
+                _put(rewriter, [second, one, add], inputs)
+                return
         if not addend and _repeats(rewriter.shape(other), shape):
             _put(rewriter, [one, add], (table, ids, table2, ids2, other))
             return
@@ -65,7 +65,3 @@ def _repeats(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
             return False
         inner *= shape[-axis]
     return inner == size
-
-
-def _is_same_memory(rewriter: Rewriter, a: str, b: str) -> bool:
-    return rewriter.past_views(a) == rewriter.past_views(b)

@@ -82,19 +82,19 @@ class Masks:
 
     def _where(self, condition: str, value: float, shown_if_true: bool, node: Node) -> str:
         key = (condition, value, shown_if_true)
-        if key not in self._wheres:
-            add = self._rewriter.add_constant
-            shown = add("mask/shown", np.zeros((), np.float32))
-            hidden = add("mask/hidden", np.array(value, np.float32))
-            branches = (shown, hidden) if shown_if_true else (hidden, shown)
-            constant = self._rewriter.constant(condition)
-            if constant is not None:
-                numbers = np.where(constant, *(self._rewriter.scalar(one) for one in branches))
-                self._wheres[key] = add("mask/constant", numbers.astype(np.float32))
-            else:
-                shape = self._rewriter.shape(condition)
-                self._wheres[key] = self._make("Where", (condition, *branches), shape, node.label)
-        return self._wheres[key]
+        if key in self._wheres:
+            return self._wheres[key]
+        add = self._rewriter.add_constant
+        branches = (0.0, value) if shown_if_true else (value, 0.0)
+        known = self._rewriter.constant(condition)
+        if known is not None:
+            name = add("mask/constant", np.where(known, *branches).astype(np.float32))
+        else:
+            numbers = (add("mask/number", np.array(one, np.float32)) for one in branches)
+            shape = self._rewriter.shape(condition)
+            name = self._make("Where", (condition, *numbers), shape, node.label)
+        self._wheres[key] = name
+        return name
 
     def _sum(self, a: str, b: str) -> str:
         if (a, b) not in self._sums:

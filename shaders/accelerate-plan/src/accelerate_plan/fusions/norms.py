@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,6 +160,4 @@ def _square_of(rewriter: Rewriter, name: str) -> str | None:
 
 def _is_row(value: Array | None, columns: int) -> bool:
     """Whether a constant has one number a column, and nothing else to broadcast."""
-    return (
-        value is not None and value.shape[-1:] == (columns,) and math.prod(value.shape) == columns
-    )
+    return value is not None and value.shape[-1:] == (columns,) and value.size == columns

@@ -84,9 +84,8 @@ def trace(rewriter: Rewriter, name: str) -> Strided:
             found = trace(rewriter, source)
             found = attrs.evolve(found, factor=found.factor * number)
     elif node.op == "Transpose":
-        source = trace(rewriter, node.inputs[0])
-        rank = len(shape)
-        found = source.transposed(tuple(node.attribute("perm") or range(rank)[::-1]))
+        order = tuple(node.attribute("perm") or range(len(shape))[::-1])
+        found = trace(rewriter, node.inputs[0]).transposed(order)
     elif node.op == "Expand":
         found = trace(rewriter, node.inputs[0]).expanded(shape)
     else:

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..codes import Binary, Unary
 from ..graph import Node, Shape
-from ..params import Value
 from .base import Lowering, lowers
 from .steps import VIEW_ELEMENTS, apart, broadcast, copy, shape_of, strides_of, unary
 
@@ -77,8 +76,8 @@ def matmul(low: Lowering, node: Node) -> None:
         low,
         node,
         {"a": one, "b": two, "y": low.result(node)},
-        {"batch": math.prod(lead), "m": m, "n": n, "k": k}
-        | {"a_stride": a_stride, "b_stride": b_stride},
+        (math.prod(lead), m, n, k),
+        strides=(a_stride, b_stride),
     )
 
 
@@ -120,7 +119,7 @@ def gemm(low: Lowering, node: Node) -> None:
         low,
         node,
         {"a": one, "b": two, "y": product},
-        {"batch": 1, "m": m, "n": n, "k": k, "a_stride": 0, "b_stride": 0},
+        (1, m, n, k),
         transpose=(turn_a, turn_b),
         scale=node.attribute("alpha", 1.0),
     )
@@ -139,16 +138,22 @@ def _product(
     low: Lowering,
     node: Node,
     operands: dict[str, str],
-    sizes: dict[str, Value],
+    sizes: tuple[int, int, int, int],
     *,
+    strides: tuple[int, int] = (0, 0),
     transpose: tuple[bool, bool] = (False, False),
     scale: float = 1.0,
 ) -> None:
-    batch, m, n, k = (int(sizes[one]) for one in ("batch", "m", "n", "k"))  # type: ignore[arg-type]
-    low.out.step(
-        "matmul",
-        operands,
-        {**sizes, "transpose_a": transpose[0], "transpose_b": transpose[1], "scale": scale},
-        label=node.label,
-        flops=2 * batch * m * n * k,
-    )
+    batch, m, n, k = sizes
+    params = {
+        "batch": batch,
+        "m": m,
+        "n": n,
+        "k": k,
+        "a_stride": strides[0],
+        "b_stride": strides[1],
+        "transpose_a": transpose[0],
+        "transpose_b": transpose[1],
+        "scale": scale,
+    }
+    low.out.step("matmul", operands, params, label=node.label, flops=2 * batch * m * n * k)

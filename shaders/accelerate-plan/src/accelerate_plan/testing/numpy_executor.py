@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from accelerate_core.types import Array
 
 _DTYPES = {"f32": np.float32, "i32": np.int32, "u32": np.uint32}
+_UNWRITTEN = {"f32": np.nan, "i32": -(1 << 31), "u32": 1 << 31}
 
 
 def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -29,7 +30,7 @@ def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Arra
     Memory that nothing wrote holds NaN, or the lowest integer: a step that reads it shows.
     """
     memory = {
-        name: np.full(one.elements, _unwritten(one.type), _DTYPES[one.type])
+        name: np.full(one.elements, _UNWRITTEN[one.type], _DTYPES[one.type])
         for name, one in program.tensors.items()
         if one.base is None
     }
@@ -49,9 +50,7 @@ def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Arra
         # Outputs are given, too: a copy into a part of one leaves the rest as it is.
         operands = {name: of(operand) for name, operand in step.operands.items()}
         for name, value in REFERENCES[step.operation](step.params, operands).items():
+            if value.dtype == np.int32:
+                value = value.view(operands[name].dtype)  # what only moves gives bits
             operands[name][...] = value.reshape(operands[name].shape)
     return {port.name: of(port.tensor).astype(port.dtype) for port in program.outputs}
-
-
-def _unwritten(kind: str) -> float:
-    return np.nan if kind == "f32" else np.iinfo(_DTYPES[kind]).min

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a model to a plan for a device, made once and remembered.
+
+`compile_graph` decides and touches no file; `plan_for` reads the model, writes the plan and its
+weights as assets, and keeps an index entry under `<cache_dir>/plans`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from accelerate_core.errors import Unsupported
+from accelerate_core.serial import from_plain, to_plain
+from accelerate_core.types import ModelSpec
+
+from . import plan as plan_file
+from .assemble import Assembled, Choose, assemble
+from .catalogue import Catalogue, load_catalogue
+from .choosing import chooser
+from .fusions import fuse
+from .graph import Graph
+from .importing import free_dimensions, import_onnx
+from .kernels import DEFAULT_LIMITS, Device
+from .lowering import LOWERINGS, Lowering
+from .storing import store_plan
+from .tuning_book import read_book
+
+if TYPE_CHECKING:
+    from accelerate_core.assets import AssetStore
+    from accelerate_core.protocols import Context
+
+#: Raise this whenever the same model comes out as another plan.
+COMPILER_VERSION = 1
+
+_LIBRARIES = ("accelerate-plan", "accelerate-models", "onnx", "onnxruntime")
+
+
+def plan_for(
+    spec: ModelSpec, dimensions: Mapping[str, int], device: Device, ctx: Context
+) -> ModelSpec:
+    """Return an ONNX model as a plan for a device: assets are the plan and its weights, if any.
+
+    `dimensions` gives a size to each free dimension of its inputs. What was compiled before is
+    found again; a plan that is damaged or from another version is made anew. ModelError for a
+    missing size, Unsupported for an operator that no kernel does.
+    """
+    sizes = {name: dimensions[name] for name in free_dimensions(spec) if name in dimensions}
+    catalogue = load_catalogue(ctx.plugins)
+    book = read_book(ctx.state_dir, device.adapter)
+    key = _key(spec.sha256, sizes, _facts(device), _digest(catalogue), book.digest, _versions())
+    entry = ctx.cache_dir / "plans" / f"{key}.json"
+    compiled = _find(entry, ctx.assets)
+    if compiled is None:
+        graph = import_onnx(spec, sizes, ctx.assets, ctx.cache_dir / "scratch")
+        about = {"model": spec.sha256, "source": spec.source, "dimensions": sizes}
+        assembled = compile_graph(graph, catalogue, device, chooser(book), about=about)
+        compiled = store_plan(assembled, ctx.assets, source=spec.source)
+        _remember(entry, compiled, ctx.assets)
+    return attrs.evolve(
+        spec,
+        sha256=compiled.sha256,
+        assets=compiled.assets,
+        inputs=compiled.inputs,
+        outputs=compiled.outputs,
+        format="plan",
+    )
+
+
+def compile_graph(
+    graph: Graph,
+    catalogue: Catalogue,
+    device: Device,
+    choose: Choose,
+    *,
+    about: Mapping[str, Any] | None = None,
+) -> Assembled:
+    """Return the plan of a graph, which fusions change; Unsupported names what is not covered."""
+    fuse(graph)
+    if missing := uncovered(graph):
+        operator, node = missing[0]
+        operators = sorted({one for one, _ in missing})
+        raise Unsupported(
+            f"no kernel does {operator}, nor any of {len(missing)} nodes: {', '.join(operators)}",
+            where=f"model {graph.name}, node {node}",
+            hint="Take the engine ort, or auto, which does so by itself.",
+        )
+    return assemble(Lowering(graph).run(), catalogue, device, choose, about=about)
+
+
+def uncovered(graph: Graph) -> list[tuple[str, str]]:
+    """Return operator and label of each node that no lowering takes; fuse the graph before."""
+    return [
+        (node.op, node.label or node.outputs[0]) for node in graph.nodes if node.op not in LOWERINGS
+    ]
+
+
+# --- what a plan depends on -------------------------------------------------------------------
+
+
+def _facts(device: Device) -> dict[str, Any]:
+    return {
+        "features": sorted(device.features),
+        "limits": {name: device.limit(name) for name in DEFAULT_LIMITS},
+        "is_software": device.is_software,
+    }
+
+
+def _digest(catalogue: Catalogue) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(catalogue.kernels):
+        kernel = catalogue.kernels[name]
+        digest.update(repr(kernel).encode())  # all but the sources, which it leaves out
+        for variant in kernel.variants:
+            digest.update(variant.source.encode())
+    return digest.hexdigest()
+
+
+def _versions() -> list[str]:
+    libraries = [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
+    return [*libraries, f"compiler {COMPILER_VERSION}", f"format {plan_file.VERSION}"]
+
+
+def _key(*facts: Any) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+# --- remembering ------------------------------------------------------------------------------
+
+
+def _find(entry: Path, assets: AssetStore) -> ModelSpec | None:
+    """Return what was compiled before if its assets are sound; unchanged ones are not read."""
+    try:
+        data = json.loads(entry.read_bytes())
+        compiled = from_plain(data["spec"], ModelSpec)
+        for asset in compiled.assets:
+            if not assets.has(asset):
+                return None
+            is_touched = _stamp(assets.path(asset.sha256)) != data["stamps"][asset.sha256]
+            if is_touched and not assets.verify(asset):
+                return None
+    except FileNotFoundError:
+        return None
+    except Exception:  # whatever is wrong with the entry, compiling again mends it
+        entry.unlink(missing_ok=True)
+        return None
+    return compiled
+
+
+def _remember(entry: Path, compiled: ModelSpec, assets: AssetStore) -> None:
+    """Write an entry, whole or not at all."""
+    stamps = {one.sha256: _stamp(assets.path(one.sha256)) for one in compiled.assets}
+    data = {"spec": to_plain(compiled), "stamps": stamps}
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".part-", dir=entry.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(data, file)
+        Path(name).replace(entry)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_mtime_ns, found.st_size]
