@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -17,7 +17,7 @@ from accelerate_core.errors import PluginError, Unsupported
 from . import params
 from .arena import Life, peak_bytes, plan_arena
 from .catalogue import Catalogue
-from .kernels import Binding, Device, Kernel, Variant, grid_of
+from .kernels import Binding, Device, Kernel, Variant, grid_of, names_of
 from .packing import layout_of
 from .plan import Buffer, Dispatch, Pipeline, Plan, Slice, Slot
 from .program import Port, Program, Step
@@ -38,13 +38,12 @@ class Assembled:
     plan: Plan
     weights: tuple[tuple[str, Array], ...]
 
-    def weights_file(self) -> bytes:
-        """Return the weights file; empty when the plan has none."""
-        file = bytearray()
+    def weight_parts(self) -> Iterator[bytes]:
+        """Yield the weights file, a weight at a time."""
         for layout, value in self.weights:
-            file += layout_of(layout).pack(value)
-            file.extend(bytes(-len(file) % ALIGNMENT))
-        return bytes(file)
+            data = layout_of(layout).pack(value)
+            yield data
+            yield bytes(-len(data) % ALIGNMENT)
 
 
 def assemble(
@@ -219,6 +218,8 @@ class _Assembly:
         bindings = tuple(self._slice(step, binding) for binding in kernel.bindings)
         _refuse_overlaps(kernel, bindings, step)
         block = params.pack(kernel.params, step.params, where=step.operation)
+        names = names_of(step.params, constants)
+        constants = {**constants, **{name: names[name] for name in variant.specialise}}
         return Dispatch(
             pipeline=self._pipeline(kernel, variant, constants),
             params=(self._param_place(block), len(block)),

@@ -47,6 +47,9 @@ class Variant:
     constants: Mapping[str, float] = attrs.field(factory=dict)  #: WGSL overrides
     #: Other values of constants worth measuring, by name.
     tune: Mapping[str, tuple[float, ...]] = attrs.field(factory=dict)
+    #: Scalar params that are WGSL overrides of the same name, too: a pipeline for each value. For
+    #: a `switch` of many cases: drivers compile all of them, and software ones may run them all.
+    specialise: tuple[str, ...] = ()
     features: tuple[str, ...] = ()  #: of the device: "shader-f16", "subgroups"
     limits: Mapping[str, float] = attrs.field(factory=dict)  #: least limits of the device
     #: Where to guess it before anything was measured: on software adapters, on GPUs, anywhere.
