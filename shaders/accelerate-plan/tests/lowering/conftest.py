@@ -12,9 +12,8 @@ import onnxruntime as ort  # type: ignore[import-untyped]
 from accelerate_plan.importing import to_graph
 from accelerate_plan.lowering import Lowering
 from accelerate_plan.program import Program
+from accelerate_plan.testing.numpy_executor import run_program
 from onnx import helper, numpy_helper
-
-from .executor import run
 
 if TYPE_CHECKING:
     from accelerate_core.types import Array
@@ -98,7 +97,7 @@ def check(
     session = ort.InferenceSession(model.SerializeToString(), _options())
     wanted = session.run(None, dict(inputs))
     program = program_of(model, inputs)
-    found = run(program, inputs)
+    found = run_program(program, inputs)
     for port, expected in zip(program.outputs, wanted, strict=True):
         actual = found[port.name]
         assert actual.shape == expected.shape and actual.dtype == expected.dtype

@@ -39,9 +39,6 @@ _FUNCTIONS: Mapping[str, Unary] = {
     "Sqrt": Unary.SQRT,
     "Tan": Unary.TAN,
     "Tanh": Unary.TANH,
-    "com.microsoft.FastGelu": Unary.GELU_TANH,
-    "com.microsoft.Gelu": Unary.GELU,
-    "com.microsoft.QuickGelu": Unary.QUICK_GELU,
 }
 #: Functions with parameters: the attributes and defaults that are alpha and beta.
 _SHAPED: Mapping[str, tuple[Unary, tuple[tuple[str, float], ...]]] = {
@@ -76,14 +73,6 @@ def function(low: Lowering, node: Node) -> None:
         operation = Unary.GELU_TANH if is_tanh else Unary.GELU
     else:
         operation = _FUNCTIONS[node.op]
-    if node.op == "com.microsoft.FastGelu" and len(node.inputs) > 1 and node.inputs[1]:
-        moved = low.out.tensor(low.shape(node.outputs[0]))
-        bias = low.operand(node.inputs[1])
-        broadcast(low.out, "binary", {"a": x, "b": bias}, moved, code=Binary.ADD, label=node.label)
-        x = moved
-    alpha = float(node.attribute("alpha", 1.702)) if operation is Unary.QUICK_GELU else 0.0
-    if alpha and alpha != 1.702:
-        raise low.refuse(node, f"a factor of {alpha} in its sigmoid")
     unary(low.out, operation, x, low.result(node), label=node.label)
 
 
