@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// One invocation makes one element at a time. The numbers are those of `codes.Binary`.
+// One invocation makes a run of neighbours. The numbers are those of `codes.Binary`.
 override workgroup: u32 = 64;
+// A pipeline for each: software adapters run every case of a `switch` and mask what is not wanted.
+override operation: u32 = 0;
+override run: u32 = 16;
 
 struct Params {
   shape: vec4<u32>,
@@ -25,7 +28,7 @@ fn power(base: f32, exponent: f32) -> f32 {
 }
 
 fn apply(a: f32, b: f32) -> f32 {
-  switch (params.operation) {
+  switch (operation) {
     case 0: { return a + b; }
     case 1: { return a - b; }
     case 2: { return a * b; }
@@ -39,20 +42,27 @@ fn apply(a: f32, b: f32) -> f32 {
   }
 }
 
-// Return where the element at a place of the shape lies in an operand.
-fn offset(place: vec4<u32>, strides: vec4<u32>) -> u32 {
-  let parts = place * strides;
-  return parts.x + parts.y + parts.z + parts.w;
+// Return where a row starts in an operand.
+fn offset(place: vec3<u32>, strides: vec4<u32>) -> u32 {
+  return dot(place, strides.xyz);
 }
 
 @compute @workgroup_size(workgroup)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let shape = params.shape;
-  let count = shape.x * shape.y * shape.z * shape.w;
+  let width = shape.w;
+  let runs = (width + run - 1) / run; // in a row
+  let count = shape.x * shape.y * shape.z * runs;
   for (var i = id.x; i < count; i += groups.x * workgroup) {
-    let row = i / shape.w;
+    let row = i / runs;
     let plane = row / shape.z;
-    let place = vec4(plane / shape.y, plane % shape.y, row % shape.z, i % shape.w);
-    y[i] = apply(a[offset(place, params.a_strides)], b[offset(place, params.b_strides)]);
+    let place = vec3(plane / shape.y, plane % shape.y, row % shape.z);
+    let a_at = offset(place, params.a_strides);
+    let b_at = offset(place, params.b_strides);
+    let start = (i % runs) * run;
+    let end = min(width, start + run);
+    for (var j = start; j < end; j++) {
+      y[row * width + j] = apply(a[a_at + j * params.a_strides.w], b[b_at + j * params.b_strides.w]);
+    }
   }
 }

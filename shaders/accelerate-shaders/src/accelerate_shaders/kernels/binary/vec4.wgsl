@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// One invocation makes four neighbours of a row at a time. The numbers are those of `codes.Binary`.
+// One invocation makes a run of neighbours, four at a time. The numbers are those of `codes.Binary`.
 override workgroup: u32 = 64;
+// A pipeline for each: software adapters run every case of a `switch` and mask what is not wanted.
+override operation: u32 = 0;
+override run: u32 = 4;
+override is_flat: u32 = 0; // whether a, b and y lie in the same order, without gaps
 
 struct Params {
   shape: vec4<u32>,
@@ -25,7 +29,7 @@ fn power(base: vec4<f32>, exponent: vec4<f32>) -> vec4<f32> {
 }
 
 fn apply(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-  switch (params.operation) {
+  switch (operation) {
     case 0: { return a + b; }
     case 1: { return a - b; }
     case 2: { return a * b; }
@@ -39,34 +43,41 @@ fn apply(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
   }
 }
 
-// Return where the element at a place of the shape lies in an operand.
-fn offset(place: vec4<u32>, strides: vec4<u32>) -> u32 {
-  let parts = place * strides;
-  return parts.x + parts.y + parts.z + parts.w;
+// Return where a row starts in an operand.
+fn offset(place: vec3<u32>, strides: vec4<u32>) -> u32 {
+  return dot(place, strides.xyz);
 }
 
 @compute @workgroup_size(workgroup)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let shape = params.shape;
   let width = shape.w / 4;
-  let rows = shape.x * shape.y * shape.z;
-  for (var i = id.x; i < rows * width; i += groups.x * workgroup) {
-    var place = vec4(0, 0, 0, i * 4);
-    if (rows > 1) { // divisions cost more than all the rest
-      let row = i / width;
-      let plane = row / shape.z;
-      place = vec4(plane / shape.y, plane % shape.y, row % shape.z, (i % width) * 4);
+  if (is_flat != 0) {
+    for (var i = id.x; i < width; i += groups.x * workgroup) {
+      y[i] = apply(a[i], b[i]);
     }
+    return;
+  }
+  let runs = (width + run - 1) / run; // in a row
+  let count = shape.x * shape.y * shape.z * runs;
+  for (var i = id.x; i < count; i += groups.x * workgroup) {
+    let row = i / runs;
+    let plane = row / shape.z;
+    let place = vec3(plane / shape.y, plane % shape.y, row % shape.z);
     let a_at = offset(place, params.a_strides);
-    var left = a[a_at / 4];
-    if (params.a_strides.w == 0) {
-      left = vec4(left[a_at % 4]);
-    }
     let b_at = offset(place, params.b_strides);
-    var right = b[b_at / 4];
-    if (params.b_strides.w == 0) {
-      right = vec4(right[b_at % 4]);
+    let start = (i % runs) * run;
+    let end = min(width, start + run);
+    for (var j = start; j < end; j++) {
+      var left = a[a_at / 4 + j * params.a_strides.w];
+      if (params.a_strides.w == 0) {
+        left = vec4(left[a_at % 4]);
+      }
+      var right = b[b_at / 4 + j * params.b_strides.w];
+      if (params.b_strides.w == 0) {
+        right = vec4(right[b_at % 4]);
+      }
+      y[row * width + j] = apply(left, right);
     }
-    y[i] = apply(left, right);
   }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One invocation makes four elements at a time. The numbers are those of `codes.Unary`.
 override workgroup: u32 = 64;
+// A pipeline for each: software adapters run every case of a `switch` and mask what is not wanted.
+override operation: u32 = 0;
 
 struct Params {
   count: u32,
@@ -56,7 +58,7 @@ fn power(base: vec4<f32>, exponent: f32) -> vec4<f32> {
 fn apply(v: vec4<f32>) -> vec4<f32> {
   let alpha = params.alpha;
   let beta = params.beta;
-  switch (params.operation) {
+  switch (operation) {
     case 1: { return max(v, vec4<f32>()); }
     case 2: { return 0.5 * v * (1.0 + erf(v * 0.70710678)); }
     case 3: { return 0.5 * v * (1.0 + safe_tanh(0.79788456 * (v + 0.044715 * v * v * v))); }
