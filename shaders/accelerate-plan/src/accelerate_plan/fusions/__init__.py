@@ -11,12 +11,14 @@ from .clean import clean
 from .embedding import fuse_embeddings
 from .linear import fuse_linear, merge_linear
 from .norms import fuse_norms
+from .rotary import fuse_rotary
 
 #: In this order.
 PASSES: Sequence[Callable[[Graph], None]] = (
     clean,
     fuse_activations,
     fuse_norms,
+    fuse_rotary,
     fuse_attention,
     fuse_embeddings,
     fuse_linear,

@@ -13,6 +13,7 @@ from . import (
     movement,
     norms,
     reductions,
+    rotary,
 )
 from .base import LOWERINGS, Lowering
 
@@ -30,4 +31,5 @@ __all__ = [
     "movement",
     "norms",
     "reductions",
+    "rotary",
 ]
