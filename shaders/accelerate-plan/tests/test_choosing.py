@@ -98,6 +98,17 @@ def test_the_fastest_measured_one_that_can_is_taken() -> None:
     assert chooser(book)(KERNEL, _step(128), SOFTWARE) == (KERNEL.variants[0], {"workgroup": 64})
 
 
+def test_the_guess_stays_unless_another_is_clearly_faster() -> None:
+    def chosen(tiled_ms: float) -> str:
+        entries = [
+            _measured(128, "plain", 2.0, workgroup=1),
+            _measured(128, "tiled", tiled_ms, workgroup=8),
+        ]
+        return choice(Book(ADAPTER, tuple(entries)), KERNEL, _step(128), SOFTWARE).variant.name
+
+    assert (chosen(1.9), chosen(1.7), chosen(3.0)) == ("plain", "tiled", "plain")
+
+
 def test_the_nearest_sizes_count() -> None:
     book = Book(ADAPTER).with_entries(
         [

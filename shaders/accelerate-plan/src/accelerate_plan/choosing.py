@@ -14,6 +14,9 @@ from .kernels import Device, Kernel, Variant, grid_of, is_for
 from .program import Step
 from .tuning_book import Book
 
+#: What is faster by less is not worth a pipeline of its own; noise is as large, too.
+_MARGIN = 0.1
+
 
 @attrs.frozen
 class Choice:
@@ -42,13 +45,29 @@ def guess(kernel: Kernel, step: Step, device: Device) -> tuple[Variant, Mapping[
 
 
 def choice(book: Book, kernel: Kernel, step: Step, device: Device) -> Choice:
-    """Return what does a step, and why; Unsupported when nothing can."""
+    """Return what does a step, and why; Unsupported when nothing can.
+
+    The guess stays unless another is faster by a margin: each further pipeline must be compiled.
+    """
+    guessed = guess(kernel, step, device)
     variants = {one.name: one for one in kernel.variants}
-    for one in book.near(kernel, step.params):
-        variant = attrs.evolve(variants[one.variant], constants=one.constants)
-        if can(variant, step, device):
-            return Choice(variants[one.variant], one.constants, one.median_ms)
-    return Choice(*guess(kernel, step, device))
+    known = [
+        Choice(variants[one.variant], one.constants, one.median_ms)
+        for one in book.near(kernel, step.params)
+        if can(attrs.evolve(variants[one.variant], constants=one.constants), step, device)
+    ]
+    if not known:
+        return Choice(*guessed)
+    best = known[0]
+    for one in known:
+        if (one.variant, one.constants) == guessed and _ms(best) > (1 - _MARGIN) * _ms(one):
+            return one
+    return best
+
+
+def _ms(one: Choice) -> float:
+    assert one.measured_ms is not None
+    return one.measured_ms
 
 
 def chooser(book: Book) -> Choose:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..catalogue import Catalogue
     from ..kernels import Device
     from ..measuring import Timing
-    from ..program import Program
     from ..tuning_book import Book
     from ..workload import Workload
 
@@ -134,11 +133,11 @@ def tune(
     from ..tuning import tune as measure_all
     from ..tuning_book import read_book, write_book
     from ..workload import of_program
-    from .working import plan_target, scratch_host, worker_of
+    from .working import plan_target, program_of, scratch_host, worker_of
 
     host, catalogue = _loaded(operations or [])
     target = plan_target(on, where="--on")
-    program = None if model is None else _program(host, model, batch, sequence)
+    program = None if model is None else program_of(host, model, batch, sequence)
     store = None if db is None else _open_store(host, db)
 
     def tell(workload: Workload, timings: list[Timing]) -> None:
@@ -291,7 +290,3 @@ def _open_store(host: Host, path: Path) -> Store:
         "stores", "duckdb", {"path": str(path)}, where="--db", tables=host.tables()
     )
     return store
-
-
-def _program(host: Host, reference: str, batch: int, sequence: int | None) -> Program:
-    raise NotImplementedError

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from accelerate_core.types import ModelSpec
 
     from ..kernels import Device
+    from ..program import Program
 
 ACCEPTED = ("wgpu", "webgpu/plan:chromium", "webgpu/plan:firefox")
 
@@ -92,3 +93,16 @@ def compiled(
                 return device_of(worker.info)
 
     return plan_for(spec, dimensions, asyncio.run(device()), host.context)
+
+
+def program_of(host: Host, reference: str, batch: int, sequence: int | None) -> Program:
+    """Return a model's steps, before variants are chosen; Unsupported where no kernel does it."""
+    from ..fusions import fuse
+    from ..importing import import_onnx
+    from ..lowering import Lowering
+
+    spec = resolved(host, reference, "fp32")
+    sizes = dimensions_of(host, spec, batch, sequence)
+    graph = import_onnx(spec, sizes, host.context.assets, host.context.cache_dir / "scratch")
+    fuse(graph)
+    return Lowering(graph).run()
