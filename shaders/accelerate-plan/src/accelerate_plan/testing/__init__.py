@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conformance kit of kernels: every case of every variant, on any worker, against fp64.
 
-    class TestMine(KernelContract):
-        plugin = "mine"
+class TestMine(KernelContract):
+    plugin = "mine"
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ..assemble import assemble
 from ..catalogue import Catalogue
 from ..devices import device_of
 from ..kernels import Device, Kernel, Variant, is_for
-from ..program import ProgramBuilder, Step
+from ..program import Port, ProgramBuilder, Step
 from ..references import REFERENCES
 from ..storing import store_plan
 from .cases import Case
@@ -36,7 +36,7 @@ _DTYPES: Mapping[str, str] = {"f32": "float32", "i32": "int32", "u32": "uint32"}
 _BATCH_BYTES = 64 << 20
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Trial:
     """A case done by a variant with values of its constants."""
 
@@ -61,19 +61,20 @@ class Outcome:
 def trials(
     kernel: Kernel, cases: Sequence[Case], device: Device, *, is_tuned: bool
 ) -> Iterator[Trial]:
-    """Yield every case with every variant that can do it; with each `tune` value when asked."""
+    """Yield every case with every variant that can do it.
+
+    With `is_tuned` also each value of `tune`, with the smallest and the largest case: what a tile
+    or workgroup gets wrong is an edge, and every value is a pipeline to compile.
+    """
     for variant in kernel.variants:
-        choices = [dict(variant.constants)]
-        if is_tuned:
-            choices += [
-                {**variant.constants, name: value}
-                for name, values in variant.tune.items()
-                for value in values
-                if value != variant.constants[name]
-            ]
-        for case in cases:
-            if is_for(variant, case.params, device):
-                yield from (Trial(case, variant, constants) for constants in choices)
+        able = [one for one in cases if is_for(variant, one.params, device)]
+        yield from (Trial(case, variant, variant.constants) for case in able)
+        if is_tuned and able:
+            ends = {one.name: one for one in (min(able, key=_elements), max(able, key=_elements))}
+            for name, values in variant.tune.items():
+                for value in sorted(set(values) - {variant.constants[name]}):
+                    constants = {**variant.constants, name: value}
+                    yield from (Trial(case, variant, constants) for case in ends.values())
 
 
 async def check(
@@ -121,11 +122,15 @@ def _rms(values: Array) -> float:
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
 
 
+def _elements(case: Case) -> int:
+    return sum(math.prod(shape) for shape in case.shapes.values())
+
+
 def _batches(wanted: Sequence[Trial]) -> Iterator[list[Trial]]:
     batch: list[Trial] = []
     size = 0
     for trial in wanted:
-        own = 4 * sum(math.prod(shape) for shape in trial.case.shapes.values())
+        own = 4 * _elements(trial.case)
         if batch and size + own > _BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -153,27 +158,37 @@ async def _check_batch(
             for half in (batch[:middle], batch[middle:])
             for outcome in await _check_batch(worker, assets, catalogue, kernel, half)
         ]
+    cases = {trial.case.name: trial.case for trial in batch}
+    exact = {name: _expected(kernel, case) for name, case in cases.items()}
     return [
-        Outcome({name: error_of(one[name], value) for name, value in _expected(kernel, trial)})
+        Outcome(
+            {name: error_of(one[name], value) for name, value in exact[trial.case.name].items()}
+        )
         for one, trial in zip(outputs, batch, strict=True)
     ]
 
 
-def _expected(kernel: Kernel, trial: Trial) -> Iterator[tuple[str, Array]]:
+def _expected(kernel: Kernel, case: Case) -> Mapping[str, Array]:
     if kernel.operation not in REFERENCES:
         raise PluginError(
             f"{kernel.operation} has no reference",
             hint="Register one with accelerate_plan.references.reference.",
         )
-    with np.errstate(all="ignore"):
-        result = REFERENCES[kernel.operation](trial.case.params, trial.case.inputs(kernel))
+    try:
+        with np.errstate(all="ignore"):
+            result = REFERENCES[kernel.operation](case.params, case.inputs(kernel))
+    except Exception as error:
+        raise PluginError(
+            f"the reference fails: {type(error).__name__}: {error}",
+            where=f"{kernel.operation}, case {case.name!r}",
+        ) from error
     outputs = {one.name for one in kernel.bindings if one.role == "output"}
-    if set(result) != outputs & set(trial.case.shapes):
+    if set(result) != outputs & set(case.shapes):
         raise PluginError(
             f"the reference of {kernel.operation} returns {sorted(result)}",
             accepted=tuple(sorted(outputs)),
         )
-    yield from result.items()
+    return result
 
 
 async def _run(
@@ -186,19 +201,12 @@ async def _run(
     """Return the outputs of each trial."""
     builder = ProgramBuilder(f"cases of {kernel.operation}")
     inputs: dict[str, Array] = {}
-    known: dict[tuple[str, str], str] = {}  # operands of a case are there once
+    known: dict[str, Mapping[str, str]] = {}  # operands of a case are there once
     for number, trial in enumerate(batch):
-        case, operands = trial.case, {}
-        for name, value in case.inputs(kernel).items():
-            binding = kernel.binding(name)
-            if (case.name, name) not in known:
-                if binding.role == "constant":
-                    known[case.name, name] = builder.constant(value)
-                else:
-                    made = builder.tensor(value.shape, binding.type, name=f"{case.name}.{name}")
-                    _port(builder, inputs, made, value)
-                    known[case.name, name] = made
-            operands[name] = known[case.name, name]
+        case = trial.case
+        if case.name not in known:
+            known[case.name] = _operands(builder, inputs, kernel, case)
+        operands = dict(known[case.name])
         for binding in kernel.bindings:
             if binding.role == "output" and binding.name in case.shapes:
                 shape = case.shapes[binding.name]
@@ -227,10 +235,22 @@ async def _run(
     return outputs
 
 
+def _operands(
+    builder: ProgramBuilder, inputs: dict[str, Array], kernel: Kernel, case: Case
+) -> Mapping[str, str]:
+    operands = {}
+    for name, value in case.inputs(kernel).items():
+        binding = kernel.binding(name)
+        if binding.role == "constant":
+            operands[name] = builder.constant(value)
+        else:
+            operands[name] = builder.tensor(value.shape, binding.type, name=f"{case.name}.{name}")
+            _port(builder, inputs, operands[name], value)
+    return operands
+
+
 def _port(builder: ProgramBuilder, inputs: dict[str, Array], tensor: str, value: Array) -> None:
     """Make a tensor an input of the model, with this value."""
-    from ..program import Port
-
     builder.inputs.append(
         Port(name=f"{tensor} in", dtype=value.dtype.name, shape=value.shape, tensor=tensor)
     )

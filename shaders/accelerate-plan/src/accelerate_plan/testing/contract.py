@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -119,24 +119,22 @@ class KernelContract(Contract):
     @classmethod
     def outcomes(
         cls, run: Any, worker: Worker, context: Context
-    ) -> Callable[[str], Mapping[Asked, Mapping[Trial, Outcome]]]:
+    ) -> Callable[[str], Mapping[Asked, Sequence[tuple[Trial, Outcome]]]]:
         """Return what runs all cases of an operation, once."""
         found = _kernels(cls.plugin)
 
         @functools.cache
-        def of(operation: str) -> Mapping[Asked, Mapping[Trial, Outcome]]:
+        def of(operation: str) -> Mapping[Asked, Sequence[tuple[Trial, Outcome]]]:
             kernel = attrs.evolve(
                 found.catalogue.kernel(operation), variants=found.variants[operation]
             )
             device = device_of(worker.info)
-            wanted = list(
-                trials(kernel, found.cases[operation], device, is_tuned=cls.is_tuned)
-            )
+            wanted = list(trials(kernel, found.cases[operation], device, is_tuned=cls.is_tuned))
             said = run(check(worker, context.assets, found.catalogue, kernel, wanted))
-            results: dict[Asked, dict[Trial, Outcome]] = {}
+            results: dict[Asked, list[tuple[Trial, Outcome]]] = {}
             for trial, outcome in zip(wanted, said, strict=True):
                 asked = Asked(operation, trial.variant.name, trial.case.name)
-                results.setdefault(asked, {})[trial] = outcome
+                results.setdefault(asked, []).append((trial, outcome))
             return results
 
         return of
@@ -146,7 +144,7 @@ class KernelContract(Contract):
         results = outcomes(asked.operation)
         if asked not in results:
             pytest.skip(f"{worker.info.target} lacks {_lacking(kernel.variant(asked.variant))}")
-        for trial, outcome in results[asked].items():
+        for trial, outcome in results[asked]:
             if outcome.failure is not None:
                 raise outcome.failure
             for output, error in outcome.errors.items():
