@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from accelerate_core.assets import AssetStore
-from accelerate_core.types import ModelSpec, TensorSpec
+from accelerate_core.types import Asset, ModelSpec, TensorSpec
 
 from .assemble import Assembled
 from .plan import Slot, write_plan
@@ -18,10 +18,14 @@ from .plan import Slot, write_plan
 def store_plan(assembled: Assembled, assets: AssetStore, *, source: str, **about: Any) -> ModelSpec:
     """Write a plan and its weights as assets; return the model, with `about` in its spec."""
     plan = assembled.plan
-    weights = ()
+    weights: tuple[Asset, ...] = ()
     if plan.weights_bytes:
-        weights = (assets.put_bytes(assembled.weights_file(), f"{plan.name}.weights"),)
-        plan = attrs.evolve(plan, weights_sha256=weights[0].sha256)
+        # One weight at a time: all of them may be most of the memory there is.
+        with assets.writer(f"{plan.name}.weights") as writer:
+            for part in assembled.weight_parts():
+                writer.write(part)
+        weights = (writer.asset,)
+        plan = attrs.evolve(plan, weights_sha256=writer.asset.sha256)
     stored = (assets.put_bytes(write_plan(plan), f"{plan.name}.plan"), *weights)
     return ModelSpec(
         name=plan.name,
