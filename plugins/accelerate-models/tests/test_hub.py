@@ -477,12 +477,17 @@ def test_what_is_chosen(
 @pytest.mark.parametrize(
     ("files", "rest", "precision", "model_type", "message"),
     [
-        (BUILT, "", "int4", "bert", "does not make int4"),
         (BUILT, "#onnx", "fp32", "bert", "has no ONNX export"),
         (BUILT, "", "fp32", "other", "no builder for model_type 'other'"),
         (BUILT, "", "fp32", ["bert"], "no builder for model_type"),
         (BUILT[1:], "", "fp32", None, "neither a config.json with a model_type nor"),
-        (EXPORT, "", "int4", "other", "no ONNX export of the whole model in int4"),
+        (
+            (CONFIG, "onnx/model_int8.onnx"),
+            "",
+            "int4",
+            "other",
+            "no ONNX export of the whole model in int4",
+        ),
         (EXPORT, "#decoder", "fp32", "other", "it has no part 'decoder'"),
         (("onnx/decoder_model.onnx",), "", "fp32", "x", "no ONNX export of the whole model"),
     ],

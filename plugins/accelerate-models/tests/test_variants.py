@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from accelerate_models import variants, variants_int8
+from accelerate_models import variants, variants_bits
 from onnx import TensorProto, helper, numpy_helper
 
 from accelerate_core.errors import ModelError
@@ -75,7 +75,9 @@ def graph_of(ctx: Context) -> Callable[[ModelSpec], onnx.GraphProto]:
     return call
 
 
-@pytest.mark.parametrize(("precision", "limit"), [("fp16", 5e-3), ("int8", 3e-2)])
+@pytest.mark.parametrize(
+    ("precision", "limit"), [("fp16", 5e-3), ("int8", 3e-2), ("int4", 0.3), ("int2", 2.0)]
+)
 def test_a_directorys_variant_is_close_and_says_how_close(
     checkpoint: Path, resolve: Any, run: Any, precision: str, limit: float
 ) -> None:
@@ -89,6 +91,27 @@ def test_a_directorys_variant_is_close_and_says_how_close(
     assert (made.inputs, made.outputs) == (full.inputs, full.outputs)
     assert (made.parameters, made.processor) == (full.parameters, full.processor)
     json.dumps(dict(made.metadata))
+
+
+def test_three_bits_are_made_for_our_own_engine(checkpoint: Path, resolve: Any) -> None:
+    made = resolve(f"dir:{checkpoint}", precision="int3")
+    assert made.precision == "int3" and "com.microsoft.MatMulNBits" in made.operators
+    error = made.metadata["error"]
+    assert error["relative_l2"] is None
+    assert error["reason"] == "ONNX Runtime has no weights of 3 bits"
+
+
+def test_a_file_of_packed_weights_says_how_many_bits(
+    ctx: Context, checkpoint: Path, resolve: Any, tmp_path: Path
+) -> None:
+    """Its tables stay in fp32, and are larger than what was packed."""
+    made = resolve(f"dir:{checkpoint}", precision="int4")
+    for asset in made.assets:
+        (tmp_path / asset.name).write_bytes(ctx.assets.path(asset.sha256).read_bytes())
+    path = tmp_path / made.assets[0].name
+    assert resolve(f"file:{path}", precision="int4").precision == "int4"
+    with pytest.raises(ModelError, match="this file is int4, and fp32 was asked"):
+        resolve(f"file:{path}")
 
 
 def test_eight_bits_keep_blocks_and_count_their_bytes(
@@ -126,9 +149,10 @@ def test_quantized_weights_are_those_of_onnx_runtimes_tool(rows: int) -> None:
     tool = MatMulNBitsQuantizer(model, bits=8, block_size=32, is_symmetric=True)
     tool.process()
     wanted = {t.name: numpy_helper.to_array(t) for t in tool.model.model.graph.initializer}
-    packed, scales = variants_int8.quantize(matrix)
-    np.testing.assert_array_equal(packed, wanted["w_Q8"])
-    np.testing.assert_array_equal(scales.reshape(-1), wanted["w_scales"].reshape(-1))
+    packed = variants_bits.to_nearest(8)("w", matrix)
+    np.testing.assert_array_equal(packed.values, wanted["w_Q8"])
+    np.testing.assert_array_equal(packed.scales.reshape(-1), wanted["w_scales"].reshape(-1))
+    assert packed.zeros is None
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
@@ -313,7 +337,7 @@ def test_a_graph_the_converter_cannot_take_is_refused(save: Any, resolve: Any) -
     )
     with pytest.raises(ModelError, match="no fp16 of this graph: AssertionError") as caught:
         resolve(save(model), precision="fp16")
-    assert caught.value.info.accepted == ("fp32", "int8")
+    assert caught.value.info.accepted == ("fp32", "int8", "int4", "int3", "int2")
 
 
 def test_a_variant_that_does_not_run_is_refused(
@@ -327,7 +351,8 @@ def test_a_variant_that_does_not_run_is_refused(
     )
     resolve(save(model))
     before = left_over()
-    monkeypatch.setattr(variants_int8, "BITS", 3)  # ONNX Runtime has no kernel for it
+    three = variants_bits.to_nearest(3)  # ONNX Runtime has no kernel for it
+    monkeypatch.setattr(variants_bits, "to_nearest", lambda bits: three)
     with pytest.raises(ModelError, match="does not run where the fp32 model does"):
         resolve(save(model), precision="int8")
     assert [one for one in left_over() if "/assets/" in one] == [

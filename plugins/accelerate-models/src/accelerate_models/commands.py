@@ -21,7 +21,7 @@ Reference = Annotated[
         "graphs, as in dir:whisper-tiny#decoder.",
     ),
 ]
-Precision = Annotated[str, typer.Option(help="fp32, fp16 or int8.")]
+Precision = Annotated[str, typer.Option(help="fp32, fp16, int8, int4, int3 or int2.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -18,7 +18,7 @@ from .graph import DATA_NAME, GRAPH_NAME, GraphBuilder
 from .hookspecs import BUILDERS
 from .hookspecs.builder import Builder, Part
 from .processors import prepare_processor
-from .wanted import BUILT, CONVERTIBLE, Wanted
+from .wanted import Wanted
 
 
 def from_directory(
@@ -29,12 +29,6 @@ def from_directory(
     ModelError for anything in the directory that does not fit; weights are written last.
     """
     directory = wanted.path
-    if wanted.precision not in BUILT:
-        raise ModelError(
-            f"this source does not build {wanted.precision}",
-            where=str(directory),
-            accepted=tuple(dict.fromkeys((*BUILT, *CONVERTIBLE))),
-        )
     hint = "A Hugging Face directory has config.json; for an ONNX file use file:PATH."
     config_path = directory / "config.json"
     config = ModelConfig(config_path, files.json_object(config_path, hint))

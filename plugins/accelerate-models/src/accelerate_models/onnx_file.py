@@ -227,19 +227,20 @@ def _external_files(model: onnx.ModelProto, path: Path) -> Mapping[str, int]:
 
 
 def _precision_of(model: onnx.ModelProto) -> str:
-    """Return the precision most weights are stored in; fp32 where there are none."""
+    """Return the precision most weights are stored in; fp32 where there are none.
+
+    Where matrices are packed it is that of most of them: tables to look up in stay as they are.
+    """
     sizes: dict[str, int] = {}
+    for node in all_nodes(model):
+        if node.op_type == "MatMulNBits":
+            facts = {one.name: one.i for one in node.attribute}
+            name = f"int{facts.get('bits', 4)}"
+            sizes[name] = sizes.get(name, 0) + facts["K"] * facts["N"]
+    if sizes:
+        return max(sizes, key=lambda name: sizes[name])
     names = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16", **_QUANTIZED_BITS}
-    bits = {
-        a.i
-        for n in all_nodes(model)
-        if n.op_type == "MatMulNBits"
-        for a in n.attribute
-        if a.name == "bits"
-    }
     for tensor in model.graph.initializer:
-        if name := names.get(tensor.data_type):
-            if name == "int8" and bits:  # packed: the operator says how many bits a weight has
-                name = f"int{max(bits)}"
-            sizes[name] = sizes.get(name, 0) + math.prod(tensor.dims)
+        if found := names.get(tensor.data_type):
+            sizes[found] = sizes.get(found, 0) + math.prod(tensor.dims)
     return max(sizes, key=lambda name: sizes[name]) if sizes else "fp32"

@@ -15,8 +15,6 @@ import attrs
 
 from accelerate_core.errors import ModelError
 
-from .wanted import BUILT, CONVERTIBLE
-
 CONFIG = "config.json"
 ACCEPTED = ("hf:ORGANISATION/NAME", "hf:ORGANISATION/NAME@REVISION", "hf:ORGANISATION/NAME#PART")
 
@@ -55,6 +53,9 @@ _EXPORTS = {
     "fp32": ("model.onnx",),
     "fp16": ("model_fp16.onnx", "model.onnx"),
     "int8": ("model_quantized.onnx", "model_int8.onnx", "model.onnx"),
+    "int4": ("model_q4.onnx", "model.onnx"),
+    "int3": ("model.onnx",),
+    "int2": ("model.onnx",),
 }
 
 
@@ -165,14 +166,8 @@ def choose(
     has_builder = isinstance(model_type, str) and model_type in model_types
     weights = next((name for name in _WEIGHTS if name in sizes), None)
     if wanted.part != _ONNX_PART and has_builder and weights:
-        if precision not in (*BUILT, *CONVERTIBLE):
-            raise ModelError(
-                f"this source does not make {precision}",
-                where=str(wanted),
-                accepted=tuple(dict.fromkeys((*BUILT, *CONVERTIBLE))),
-            )
         return Choice((*small, weights))
-    names = [f"{folder}{n}" for n in _EXPORTS.get(precision, ()) for folder in _EXPORT_FOLDERS]
+    names = [f"{folder}{n}" for n in _EXPORTS[precision] for folder in _EXPORT_FOLDERS]
     graph = next((name for name in names if name in sizes), None)
     if graph is None:
         raise _nothing_to_use(wanted, precision, listing, model_type, has_builder, model_types)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""fp16 and 8-bit variants of a model that is here in fp32, made by ONNX Runtime's own tools."""
+"""Variants of a model that is here in fp32: fp16, and weights of 8, 4, 3 or 2 bits."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import numpy as np
@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from accelerate_core.assets import AssetStore, AssetWriter
-from accelerate_core.types import ModelSpec
+from accelerate_core.types import PRECISION_BITS, ModelSpec
 
 from .cache import AssetBatch
 from .facts import Facts, facts_of, identity_of, size_bytes
@@ -22,6 +22,9 @@ from .graph import DATA_NAME, GRAPH_NAME
 
 if TYPE_CHECKING:
     from accelerate_core.types import Array
+
+    #: Changes a graph, given where the model came from, and yields what lies beside it.
+    Rewrite: TypeAlias = Callable[[onnx.ModelProto, "Weights", str], Iterator[tuple[str, Array]]]
 
 _ALIGNMENT_BYTES = 64
 #: Smaller tensors stay in the graph: shapes, axes and scalars are read when it is optimised.
@@ -56,12 +59,26 @@ def make_variant(
 ) -> ModelSpec:
     """Return an fp32 model in another precision, one of `CONVERTIBLE`.
 
-    Weights are converted one at a time. ModelError where the tool cannot convert this graph.
+    ModelError where this graph cannot be converted.
     """
+    rewrite: Rewrite
+    if precision == "fp16":
+        from .variants_fp16 import rewrite
+    else:
+        from . import variants_bits
+
+        quantize = variants_bits.to_nearest(PRECISION_BITS[precision])
+        rewrite = partial(variants_bits.rewrite, quantize=quantize)
+    return store_variant(original, precision, rewrite, batch, assets)
+
+
+def store_variant(
+    original: ModelSpec, precision: str, rewrite: Rewrite, batch: AssetBatch, assets: AssetStore
+) -> ModelSpec:
+    """Return an fp32 model with its graph and weights rewritten, a weight at a time."""
     model = onnx.load(str(assets.path(original.assets[0].sha256)), load_external_data=False)
     _fix_initializers(model.graph)
     weights = Weights({asset.name: assets.path(asset.sha256) for asset in original.assets[1:]})
-    rewrite = importlib.import_module(f".variants_{precision}", __package__).rewrite
     with batch.writer(DATA_NAME) as writer:
         outside = list(_write(writer, rewrite(model, weights, original.source)))
     model.graph.initializer.extend(outside)

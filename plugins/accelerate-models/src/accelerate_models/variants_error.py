@@ -26,11 +26,13 @@ def measure_error(
 ) -> dict[str, Any]:
     """Return the relative L2 distance of each output, and what it was measured on.
 
-    Where the original cannot be run the distances are None and `reason` says why; a variant that
-    cannot be run is a ModelError.
+    Where the original cannot be run, or no variant of its kind, the distances are None and
+    `reason` says why; a variant that cannot be run is a ModelError.
     """
     import onnxruntime as ort  # type: ignore[import-untyped]
 
+    if variant.precision == "int3":
+        return {"relative_l2": None, "reason": "ONNX Runtime has no weights of 3 bits"}
     facts = {"against": "fp32", "runtime": f"onnxruntime {ort.__version__} cpu"}
     try:
         inputs, facts["inputs"] = _inputs(original, assets)

@@ -50,7 +50,7 @@ def rewrite(model: onnx.ModelProto, weights: Weights, where: str) -> Iterator[tu
             f"ONNX Runtime's converter makes no fp16 of this graph: "
             f"{str(error) or type(error).__name__}",
             where=where,
-            accepted=("fp32", "int8"),
+            accepted=("fp32", "int8", "int4", "int3", "int2"),
         ) from error
     model.CopyFrom(converted)
     graph = model.graph

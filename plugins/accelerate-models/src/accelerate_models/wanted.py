@@ -11,7 +11,7 @@ import attrs
 #: What is built of a directory.
 BUILT = ("fp32", "fp16")
 #: What can be made of any fp32 model; see variants.py.
-CONVERTIBLE = ("fp16", "int8")
+CONVERTIBLE = ("fp16", "int8", "int4", "int3", "int2")
 
 _PART = re.compile(r"(?P<place>.+)#(?P<part>[a-z][a-z0-9_]*)")
 
