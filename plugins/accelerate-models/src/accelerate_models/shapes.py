@@ -25,6 +25,19 @@ Shape: TypeAlias = tuple[int, ...]
 #: More values than any shape has: they are data.
 _LONGEST_SHAPE = 64
 
+#: Operators of ONNX Runtime, which onnx does not know, whose outputs are like their first input.
+_LIKE_FIRST = frozenset(
+    (
+        "BiasGelu",
+        "FastGelu",
+        "Gelu",
+        "QuickGelu",
+        "SimplifiedLayerNormalization",
+        "SkipLayerNormalization",
+        "SkipSimplifiedLayerNormalization",
+    )
+)
+
 
 @attrs.frozen
 class Tensor:
@@ -82,6 +95,12 @@ class _Known:
             self.tensors[node.output[0]] = Tensor((*left.shape[:-1], columns), left.kind)
             return
         version = {one.domain: one.version for one in self._opsets}.get(node.domain)
+        is_known = version is not None and onnx.defs.has(node.op_type, version, node.domain)
+        if not is_known and node.op_type in _LIKE_FIRST:
+            # Statistics, where a norm puts them out, have another shape; nobody reads those.
+            for name in (node.output[0], *node.output[3:]):
+                self.tensors[name] = self.tensors[node.input[0]]
+            return
         if version is None or not onnx.defs.has(node.op_type, version, node.domain):
             return
         for name, tensor in self._infer(node, version).items():
