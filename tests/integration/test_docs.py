@@ -21,7 +21,7 @@ import typer
 
 from accelerate_core import config, testing
 from accelerate_core.assembly import assemble, make_host
-from accelerate_core.cli.commands import app
+from accelerate_core.cli.commands import LazyCommand, app
 from accelerate_core.cli.overview import COMMANDS, plugin_commands
 from accelerate_core.errors import AccelerateError
 from accelerate_core.events import EVENT_TYPES
@@ -234,7 +234,9 @@ def test_command_exists(page: str, line: str) -> None:
         command = command.get_command(context, name)
         assert command is not None, f"accel has no command {name!r}"
         context = command.context_class(command, parent=context, info_name=name)
-    if words:
+    if words and isinstance(command, LazyCommand):  # knows its options when it is invoked
+        command.make_context(command.name, words, parent=context.parent)
+    elif words:
         known = {flag for one in command.params for flag in one.opts}
         assert {word for word in words if word.startswith("--")} <= known
         command.parse_args(context, words)

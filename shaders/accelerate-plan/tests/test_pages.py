@@ -13,9 +13,17 @@ import pytest
 from accelerate_plan.assemble import assemble
 from accelerate_plan.catalogue import Catalogue, read_folders
 from accelerate_plan.choosing import guess
+from accelerate_plan.devices import device_of
 from accelerate_plan.kernels import Device
 from accelerate_plan.plan import read_plan, write_plan
 from accelerate_plan.program import ProgramBuilder
+from accelerate_plan.references import REFERENCES
+from accelerate_plan.testing.cases import read_cases
+from accelerate_plan.testing.checking import check, trials
+
+from accelerate_core.protocols import Context
+from accelerate_core.testing.pytest_plugin import make_context
+from accelerate_core.types import Target
 
 DOCS = Path(__file__).parents[3] / "docs"
 _FILE = re.compile(r"^```\w+ (\S+/\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -27,6 +35,11 @@ def _python(page: str) -> dict[str, Any]:
     for block in _PYTHON.findall((DOCS / page).read_text()):
         exec(compile(block, page, "exec", dont_inherit=True), names)
     return names
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return make_context(tmp_path / "context")
 
 
 @pytest.fixture
@@ -42,6 +55,25 @@ def kernels(tmp_path: Path) -> Catalogue:
 def test_the_example_is_a_kernel_and_extends_one(kernels: Catalogue) -> None:
     names = [one.name for one in kernels.kernel("row_shift").variants]
     assert names == ["scalar", "vec4", "fast/rows"]
+
+
+async def test_the_example_computes_what_it_says(kernels: Catalogue, context: Context) -> None:
+    names = _python("kernels.md")
+    kernel = kernels.kernel("row_shift")
+    cases = read_cases(kernel, kernels.folders["row_shift"][0])
+    backend = context.plugins.create("backends", "wgpu")
+    worker = await backend.start(Target("wgpu"), context)
+    try:
+        wanted = list(trials(kernel, cases, device_of(worker.info), is_tuned=True))
+        outcomes = await check(worker, context.assets, kernels, kernel, wanted)
+    finally:
+        await worker.close()
+        await backend.close()
+        assert REFERENCES.pop("row_shift") is names["row_shift"]
+    assert {one.variant.name for one in wanted} == {"scalar", "vec4", "fast/rows"}
+    for trial, outcome in zip(wanted, outcomes, strict=True):
+        assert outcome.failure is None, f"{trial}: {outcome.failure}"
+        assert outcome.errors["y"] <= kernel.tolerance, str(trial)
 
 
 def test_the_format_is_as_written(kernels: Catalogue) -> None:
