@@ -28,7 +28,16 @@ from .measure import (
 )
 from .protocols import Backend, Processor
 from .runner import Answer, Runner, Work
-from .types import Cell, CellStatus, LoadOptions, Measurement, ModelSpec, RunInfo, Target
+from .types import (
+    Cell,
+    CellStatus,
+    KernelTime,
+    LoadOptions,
+    Measurement,
+    ModelSpec,
+    RunInfo,
+    Target,
+)
 
 if TYPE_CHECKING:
     from .types import Array
@@ -57,6 +66,8 @@ class Bench:
         runner: Runner,
         run: RunInfo,
         progress: Callable[[Cell, str, int, int | None], None],
+        *,
+        is_profiled: bool = False,
     ) -> None:
         self._config = config
         self._host = host
@@ -64,6 +75,9 @@ class Bench:
         self._runner = runner
         self._run = run
         self._progress = progress
+        self._is_profiled = is_profiled
+        #: How long each kernel took in one run of a cell, after those that are measured.
+        self.profiles: dict[Cell, tuple[KernelTime, ...]] = {}
         self._specs: dict[tuple[str, str], ModelSpec | AccelerateError] = {}
         self._references: dict[tuple[str, str, int, int | None], Mapping[str, Array] | None] = {}
 
@@ -94,6 +108,8 @@ class Bench:
         for _ in range(benchmark.warmup - 1):
             await self._submit(work, encoded.inputs)
         answers = await self._samples(planned, work, encoded.inputs)
+        if self._is_profiled:
+            self.profiles[cell] = await self._profile(cell, work, encoded.inputs)
         latencies = tuple(answer.latency_ms for answer in answers)
         inference = [answer.result.phases.in_page_ms for answer in answers]
         info = first.connection.info
@@ -163,6 +179,15 @@ class Bench:
             answers.append(await self._submit(work, inputs))
         return answers
 
+    async def _profile(
+        self, cell: Cell, work: Work, inputs: Mapping[str, Array]
+    ) -> tuple[KernelTime, ...]:
+        """Return the kernels of one more run, loaded anew because timing them costs time."""
+        self._progress(cell, "profile", 0, None)
+        timed = attrs.evolve(work, options=attrs.evolve(work.options, profile=True))
+        await self._submit(timed, inputs)
+        return (await self._submit(timed, inputs)).result.profile
+
     def _tolerance(self, planned: Planned) -> float | None:
         chosen = {**TOLERANCE, **{str(k): v for k, v in planned.benchmark.tolerance.items()}}
         return chosen.get(planned.cell.precision)
@@ -229,7 +254,7 @@ class Bench:
     def _options(
         self, spec: ModelSpec, inputs: Mapping[str, Array], targets: Sequence[Target]
     ) -> LoadOptions:
-        needs_sizes = any(self._backends[target.backend].needs_static_shapes for target in targets)
+        needs_sizes = any(self._backends[one.backend].loads_for_sizes(one) for one in targets)
         return LoadOptions(
             dimensions=bind_dimensions(spec, inputs) if needs_sizes else {},
             precompile=self._config.pool.precompile_shaders,

@@ -21,6 +21,7 @@ from .host import Host
 from .matrix import Planned, plan, select
 from .measure import series_key
 from .measuring import Bench
+from .profiles import Profiles
 from .protocols import Backend
 from .runner import Runner
 from .types import Availability, Cell, CellStatus, Measurement, RunInfo, RunSummary
@@ -37,6 +38,7 @@ class Outcome:
     summary: RunSummary
     reports: Mapping[str, Path | None]
     problems: tuple[str, ...] = ()
+    profiles: Profiles = attrs.field(factory=dict)  #: of every cell, for a run that was profiled
 
 
 async def discover(backends: Mapping[str, Backend]) -> dict[str, Sequence[Availability]]:
@@ -59,6 +61,7 @@ async def run(
     observer: Observer | None = None,
     only: Sequence[str] = (),
     stop: asyncio.Event | None = None,
+    is_profiled: bool = False,
 ) -> Outcome:
     """Measure every cell of a configuration and return what was found.
 
@@ -73,7 +76,7 @@ async def run(
         )
     with assemble(config, host) as assembly:
         planned = select(plan(config, await discover(assembly.backends)), only)
-        return await _Run(config, host, assembly, planned, observer, stop).run()
+        return await _Run(config, host, assembly, planned, observer, stop, is_profiled).run()
 
 
 class _Run:
@@ -87,6 +90,7 @@ class _Run:
         planned: Sequence[Planned],
         observer: Observer | None,
         stop: asyncio.Event | None,
+        is_profiled: bool,
     ) -> None:
         self.config = config
         self.host = host
@@ -112,7 +116,15 @@ class _Run:
             run_id=self.info.id,
             observer=self.tell,
         )
-        self.bench = Bench(config, host, assembly.backends, self.runner, self.info, self.progress)
+        self.bench = Bench(
+            config,
+            host,
+            assembly.backends,
+            self.runner,
+            self.info,
+            self.progress,
+            is_profiled=is_profiled,
+        )
 
     async def run(self) -> Outcome:
         store = self.assembly.store
@@ -142,7 +154,8 @@ class _Run:
         if summary.is_failed:
             self.tell(events.RunFailed(run_id=self.info.id, at=now, summary=summary))
         await asyncio.to_thread(self.assembly.bus.flush)
-        return Outcome(summary, paths, (*problems, *self.observer_problems()))
+        problems += self.observer_problems()
+        return Outcome(summary, paths, tuple(problems), self.bench.profiles)
 
     async def cells(self) -> None:
         stopped = asyncio.create_task(self.stop.wait())

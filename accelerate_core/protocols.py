@@ -155,6 +155,10 @@ class Backend:
     #: `LoadOptions.dimensions` must fix every free dimension.
     needs_static_shapes: bool = False
 
+    def loads_for_sizes(self, target: Target) -> bool:
+        """Whether a load is for the sizes in `LoadOptions.dimensions`, where they are known."""
+        return self.needs_static_shapes
+
     async def discover(self) -> Sequence[Availability]:
         """Say which targets exist here. Looks for binaries and packages; starts nothing."""
         raise Unsupported("this backend does not say what it can start")

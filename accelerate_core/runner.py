@@ -43,9 +43,10 @@ class Work:
 
     @functools.cached_property
     def key(self) -> str:
-        """Identify the loaded model: the same model with other fixed sizes is another one."""
+        """Identify the loaded model: with other sizes or options it is another one."""
         sizes = ",".join(f"{name}={size}" for name, size in sorted(self.options.dimensions.items()))
-        return f"{self.spec.sha256}[{sizes}]{'!' if self.options.precompile else ''}"
+        marks = "!" * self.options.precompile + "~" * self.options.profile
+        return f"{self.spec.sha256}[{sizes}]{marks}"
 
 
 @attrs.frozen(kw_only=True)

@@ -68,6 +68,13 @@ def bench(
         list[str] | None,
         typer.Option(metavar="NAME[=FILE]", help="html=report.html, junit=x.xml. Repeatable."),
     ] = None,
+    is_profiled: Annotated[
+        bool, typer.Option("--profile", help="Show how long each kernel took, where it is known.")
+    ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Profile, and write a trace for chrome://tracing."),
+    ] = None,
     is_dry: Annotated[
         bool, typer.Option("--dry-run", help="Show the cells; start nothing.")
     ] = False,
@@ -108,8 +115,10 @@ def bench(
     if threads is not None:
         data["backends"] = _threads(targets, threads)
     config = parse(data, where=WHERE)
-    act = preview if is_dry else execute
-    raise typer.Exit(act(config, only=(), as_json=as_json))
+    if is_dry:
+        raise typer.Exit(preview(config, only=(), as_json=as_json))
+    code = execute(config, only=(), as_json=as_json, is_profiled=is_profiled, trace=trace)
+    raise typer.Exit(code)
 
 
 def reference(model: str) -> str:

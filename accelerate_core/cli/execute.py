@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from .. import pipeline
@@ -20,6 +21,7 @@ from ..types import RunSummary
 from .commands import INTERRUPTED
 from .interrupts import stoppable
 from .output import console, print_json, warn
+from .profile import check_trace, plain_profiles, show_profiles, write_trace
 from .progress import Progress, make_progress
 from .table import failures, plain_table
 
@@ -27,18 +29,32 @@ TERMINAL = "terminal"
 _TICK_S = 0.25
 
 
-def execute(config: Config, *, only: Sequence[str], as_json: bool) -> int:
-    """Run a configuration, print its results and return the exit code."""
+def execute(
+    config: Config,
+    *,
+    only: Sequence[str],
+    as_json: bool,
+    is_profiled: bool = False,
+    trace: Path | None = None,
+) -> int:
+    """Run a configuration, print its results and return the exit code.
+
+    `trace` is a file for the kernels of a profiled run.
+    """
+    if trace is not None:
+        check_trace(trace)
     host = make_host(config)
     check_sources(config, host)
     # Reports may print; with --json, stdout is for JSON alone.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         try:
-            outcome = asyncio.run(_run(config, host, only))
+            outcome = asyncio.run(_run(config, host, only, is_profiled or trace is not None))
         except asyncio.CancelledError:
             warn("Cancelled. What was stored before is kept.")
             return INTERRUPTED
     summary = outcome.summary
+    if trace is not None:
+        write_trace(trace, outcome.profiles)
     if as_json:
         print_json(
             {
@@ -46,6 +62,7 @@ def execute(config: Config, *, only: Sequence[str], as_json: bool) -> int:
                 "is_failed": summary.is_failed,
                 "reports": {name: path and str(path) for name, path in outcome.reports.items()},
                 "problems": list(outcome.problems),
+                "profiles": plain_profiles(outcome.profiles),
             }
         )
     else:
@@ -54,6 +71,7 @@ def execute(config: Config, *, only: Sequence[str], as_json: bool) -> int:
         for name, path in outcome.reports.items():
             if path is not None:
                 print(f"{name} report: {path}")
+        show_profiles(outcome.profiles)
     for line in (*_broken(host), *outcome.problems):
         warn(f"warning: {line}")
     if summary.run.is_interrupted:
@@ -91,10 +109,14 @@ def show_summary(summary: RunSummary, host: Host) -> None:
         out.print(line)
 
 
-async def _run(config: Config, host: Host, only: Sequence[str]) -> pipeline.Outcome:
+async def _run(
+    config: Config, host: Host, only: Sequence[str], is_profiled: bool
+) -> pipeline.Outcome:
     with _progress() as progress:
         return await stoppable(
-            lambda stop: pipeline.run(config, host, observer=progress, only=only, stop=stop),
+            lambda stop: pipeline.run(
+                config, host, observer=progress, only=only, stop=stop, is_profiled=is_profiled
+            ),
             progress.say,
         )
 

@@ -20,6 +20,13 @@ def run(
             metavar="WORD", help="Only cells with this word in them: webgpu, firefox. Repeatable."
         ),
     ] = None,
+    is_profiled: Annotated[
+        bool, typer.Option("--profile", help="Show how long each kernel took, where it is known.")
+    ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Profile, and write a trace for chrome://tracing."),
+    ] = None,
     is_dry: Annotated[
         bool,
         typer.Option("--dry-run", help="Show the cells; start nothing. 1 if a required one lacks."),
@@ -37,5 +44,8 @@ def run(
     from .execute import execute, preview
 
     config = load(file)
-    act = preview if is_dry else execute
-    raise typer.Exit(act(config, only=tuple(only or ()), as_json=as_json))
+    cells = tuple(only or ())
+    if is_dry:
+        raise typer.Exit(preview(config, only=cells, as_json=as_json))
+    code = execute(config, only=cells, as_json=as_json, is_profiled=is_profiled, trace=trace)
+    raise typer.Exit(code)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backend `webgpu` and its engine keep their contracts, in two browsers."""
+"""The backend `webgpu` and its engines `ort` and `plan` keep their contracts, in two browsers."""
 
 import pytest
+from accelerate_browser.settings import BrowserSettings
 from accelerate_browser.testing.engine import EngineContract
 from accelerate_webgpu import WebGpuPlugin
 
@@ -22,4 +23,23 @@ class TestWebGpuInChromium(_WebGpu):
 
 @pytest.mark.browser("firefox")
 class TestWebGpuInFirefox(_WebGpu):
+    target = "webgpu:firefox"
+
+
+class _Plan(EngineContract):
+    engine = "plan"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend(cls, context: Context) -> Backend:
+        return WebGpuPlugin().backend_create(BrowserSettings(engine="plan"), context)
+
+
+@pytest.mark.browser("chromium")
+class TestPlanInChromium(_Plan):
+    target = "webgpu:chromium"
+
+
+@pytest.mark.browser("firefox")
+class TestPlanInFirefox(_Plan):
     target = "webgpu:firefox"

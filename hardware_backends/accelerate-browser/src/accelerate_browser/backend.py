@@ -37,6 +37,15 @@ class BrowserBackend(Backend):
         self._hub: Hub | None = None
         self._made_launcher: Launcher | None = None
 
+    def loads_for_sizes(self, target: Target) -> bool:
+        """Whether models are prepared, or shapes static, for the sizes given at load."""
+        from .starting import engine_module
+
+        if self.needs_static_shapes:
+            return True
+        concrete = attrs.evolve(target, engine=target.engine or self._settings.engine)
+        return engine_module(self._ctx, concrete, self._settings).prepare is not None
+
     async def discover(self) -> Sequence[Availability]:
         """Say for each known browser whether it could be started; starts none."""
         import asyncio

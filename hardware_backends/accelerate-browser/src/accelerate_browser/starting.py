@@ -46,7 +46,7 @@ async def start_worker(
     BackendUnavailable when the browser does not start, its page does not connect in time, or the
     engine finds no device. Whatever was started is stopped again when this raises.
     """
-    module = _engine(ctx, target, settings)
+    module = engine_module(ctx, target, settings)
     async with contextlib.AsyncExitStack() as undo:
         lease = await hub.lease(found.browser)
         undo.callback(lease.release)
@@ -72,7 +72,8 @@ async def start_worker(
         return BrowserWorker(info, parts, settings, ctx, module, traits.check_load)
 
 
-def _engine(ctx: Context, target: Target, settings: BrowserSettings) -> EngineModule:
+def engine_module(ctx: Context, target: Target, settings: BrowserSettings) -> EngineModule:
+    """Return the module of a target's engine; BackendUnavailable when no plugin has it."""
     name = f"{target.engine}-{target.backend}"
     known = opened(ctx, ENGINES).names(ENGINES.name)
     if name not in known:

@@ -5,7 +5,8 @@ import type { HostTensor } from "../../../accelerate-browser/page/src/wire/tenso
 import type { Stored } from "./format";
 
 type Bytes = Uint8Array<ArrayBuffer>;
-type Numbers = Float32Array | Int32Array | Uint32Array | Int8Array | Uint8Array | Int16Array | Uint16Array;
+type Numbers =
+  Float32Array | Int32Array | Uint32Array | Int8Array | Uint8Array | Int16Array | Uint16Array | Float64Array;
 type View = new (buffer: ArrayBuffer, offset?: number, length?: number) => Numbers;
 
 const STORED: Readonly<Record<Stored, View>> = { f32: Float32Array, i32: Int32Array, u32: Uint32Array };
@@ -18,6 +19,7 @@ const VIEWS: Readonly<Record<string, View>> = {
   bool: Uint8Array,
   int16: Int16Array,
   uint16: Uint16Array,
+  float64: Float64Array,
 };
 const NATURAL: Readonly<Record<string, Stored>> = { float32: "f32", int32: "i32", uint32: "u32" };
 
