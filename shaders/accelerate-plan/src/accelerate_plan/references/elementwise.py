@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..codes import Binary, Unary
+from ..codes import Binary, BinaryI32, Compare, Unary
 from ..params import Value
 from . import reference
 from .reading import integer, integers, number
@@ -92,6 +92,38 @@ BINARY: Mapping[Binary, Callable[[Array, Array], Array]] = {
 }
 
 
+COMPARE: Mapping[Compare, Callable[[Array, Array], Array]] = {
+    Compare.EQUAL: np.equal,
+    Compare.NOT_EQUAL: np.not_equal,
+    Compare.LESS: np.less,
+    Compare.LESS_OR_EQUAL: np.less_equal,
+    Compare.GREATER: np.greater,
+    Compare.GREATER_OR_EQUAL: np.greater_equal,
+}
+
+#: On int64, wrapped to i32 afterwards.
+BINARY_I32: Mapping[BinaryI32, Callable[[Array, Array], Array]] = {
+    BinaryI32.ADD: np.add,
+    BinaryI32.SUB: np.subtract,
+    BinaryI32.MUL: np.multiply,
+    BinaryI32.DIV: lambda a, b: (a - np.fmod(a, b)) // b,
+    BinaryI32.POW: lambda a, b: _whole_power(a, b),
+    BinaryI32.MAX: np.maximum,
+    BinaryI32.MIN: np.minimum,
+    BinaryI32.FMOD: np.fmod,
+    BinaryI32.MOD: np.mod,
+    **{BinaryI32(code): function for code, function in COMPARE.items()},
+    BinaryI32.AND: np.logical_and,
+    BinaryI32.OR: np.logical_or,
+    BinaryI32.XOR: np.logical_xor,
+}
+
+
+def _whole_power(a: Array, b: Array) -> Array:
+    fraction = np.where(np.abs(a) == 1, np.where(b % 2 == 0, 1, a), 0)
+    return np.where(b < 0, fraction, np.power(a, np.maximum(b, 0)))
+
+
 @reference("unary")
 def unary(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
     """Return `y`: a function of every element of `x`."""
@@ -113,3 +145,39 @@ def strided(value: Array, params: Mapping[str, Value], name: str) -> Array:
     strides = [value.itemsize * one for one in integers(params, f"{name}_strides")]
     flat = np.ascontiguousarray(value).reshape(-1)
     return np.lib.stride_tricks.as_strided(flat, integers(params, "shape"), strides)
+
+
+@reference("compare")
+def compare(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y`: 1 where a comparison of `a` and `b` holds, else 0, in the 4-axis shape."""
+    function = COMPARE[Compare(integer(params, "operation"))]
+    return {"y": function(*(strided(operands[name], params, name) for name in "ab")).astype("i4")}
+
+
+@reference("binary_i32")
+def binary_i32(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y`: a function of the whole numbers of `a` and `b` that meet, in the 4-axis shape."""
+    function = BINARY_I32[BinaryI32(integer(params, "operation"))]
+    a, b = (strided(operands[name], params, name).astype(np.int64) for name in "ab")
+    return {"y": function(a, b).astype(np.int64).astype(np.int32)}
+
+
+@reference("select")
+def select(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y`: elements of `a` where `condition` is not 0, else of `b`."""
+    condition, a, b = (strided(operands[name], params, name) for name in ("condition", "a", "b"))
+    return {"y": np.where(condition != 0, a, b)}
+
+
+@reference("cast_i32")
+def cast_i32(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y`: `x` without its fraction, in the range of i32."""
+    limits = np.iinfo(np.int32)
+    x = np.trunc(operands["x"].astype(np.float64))
+    return {"y": np.clip(x, limits.min, limits.max).astype(np.int32)}
+
+
+@reference("cast_f32")
+def cast_f32(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y`: the numbers of `x`."""
+    return {"y": operands["x"].astype(np.float64)}

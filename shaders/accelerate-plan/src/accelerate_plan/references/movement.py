@@ -40,7 +40,7 @@ def copy(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str
     """Return `y`, one axis long: elements of `x` taken and put by strides over eight axes.
 
     What the copy leaves out is as it was in `y`; without one, `y` reaches as far as the copy
-    does, and is 0 there.
+    does, and is masked there.
     """
     shape = integers(params, "shape_outer", "shape_inner")
     index = np.indices(shape).reshape(len(shape), -1)
@@ -49,8 +49,9 @@ def copy(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str
     source = integer(params, "x_offset") + np.array(x_strides) @ index
     target = integer(params, "y_offset") + np.array(y_strides) @ index
     x = operands["x"].reshape(-1)
-    y = np.zeros(int(target.max()) + 1, x.dtype)
     if "y" in operands:
         y = operands["y"].reshape(-1).copy()
+    else:
+        y = np.ma.masked_all(int(target.max()) + 1, x.dtype)
     y[target] = x[source]
     return {"y": y}

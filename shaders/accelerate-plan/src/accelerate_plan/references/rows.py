@@ -32,3 +32,11 @@ def layer_norm(params: Mapping[str, Value], operands: Mapping[str, Array]) -> di
     variance = (centred**2).mean(-1, keepdims=True)
     y = centred / np.sqrt(variance + number(params, "epsilon")) * operands["weight"]
     return {"y": y + operands["bias"] if "bias" in operands else y}
+
+
+@reference("rms_norm")
+def rms_norm(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y`, rows with the mean square 1, scaled (arXiv:1910.07467)."""
+    x = operands["x"].astype(np.float64)
+    mean = (x**2).mean(-1, keepdims=True)
+    return {"y": x / np.sqrt(mean + number(params, "epsilon")) * operands["weight"]}

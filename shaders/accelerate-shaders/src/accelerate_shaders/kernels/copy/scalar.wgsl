@@ -2,7 +2,7 @@
 // One invocation copies a run of neighbours. As u32, so that no driver touches the bits.
 override workgroup: u32 = 64;
 override run: u32 = 8;
-override axes: u32 = 8; // 1, 4 or 8: how many of the last axes are longer than 1
+override axes: u32 = 8; // or 4: how many of the last axes may be longer than 1
 
 struct Params {
   shape_outer: vec4<u32>,
@@ -45,11 +45,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
       from_x += dot(place, params.x_strides_outer);
       to_y += dot(place, params.y_strides_outer);
     }
-    if (axes > 1) {
-      let place = split(row, inner);
-      from_x += dot(place, params.x_strides_inner.xyz);
-      to_y += dot(place, params.y_strides_inner.xyz);
-    }
+    let place = split(row, inner);
+    from_x += dot(place, params.x_strides_inner.xyz);
+    to_y += dot(place, params.y_strides_inner.xyz);
     let end = min(width, start + run);
     for (var j = start; j < end; j++) {
       y[to_y + i32(j) * params.y_strides_inner.w] = x[from_x + i32(j) * params.x_strides_inner.w];
