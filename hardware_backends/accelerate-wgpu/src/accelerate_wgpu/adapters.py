@@ -41,10 +41,10 @@ def installed() -> tuple[wgpu.GPUAdapter, ...]:
     import wgpu
     from wgpu.backends.wgpu_native.extras import set_instance_extras
 
-    # RuntimeError: another user of wgpu in this process was first.
-    with contextlib.suppress(RuntimeError):
-        set_instance_extras(backends=["Primary"])
     with _no_display_asked():
+        # RuntimeError: another user of wgpu in this process was first.
+        with contextlib.suppress(RuntimeError):
+            set_instance_extras(backends=["Primary"])
         return tuple(wgpu.gpu.enumerate_adapters_sync())
 
 

@@ -137,15 +137,21 @@ def typed_errors(what: str) -> Iterator[None]:
             hint="Use a smaller batch, a quantized model, or unload other models.",
         ) from error
     except wgpu.GPUValidationError as error:
+        if "device is lost" in str(error):
+            raise _lost(what, error) from error
         raise PluginError(
             f"the plan breaks a rule of WebGPU: {_brief(error)}",
             where=what,
             hint="This is a fault of a kernel or of the compiler: please report it.",
         ) from error
     except (wgpu.GPUError, RuntimeError) as error:
-        raise WorkerLost(
-            f"the GPU does not answer: {_brief(error)}", where=what, hint="Start another worker."
-        ) from error
+        raise _lost(what, error) from error
+
+
+def _lost(what: str, error: Exception) -> WorkerLost:
+    return WorkerLost(
+        f"the GPU does not answer: {_brief(error)}", where=what, hint="Start another worker."
+    )
 
 
 def _brief(error: Exception) -> str:

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+from accelerate_wgpu import WgpuPlugin
+
+from accelerate_core.protocols import Backend, Context
+from accelerate_core.testing import BackendContract
+
+
+class TestWgpu(BackendContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def backend(cls, context: Context) -> Backend:
+        return WgpuPlugin().backend_create(None, context)
