@@ -28,8 +28,10 @@ def fuse_linear(graph: Graph) -> None:
     several blocks put out as many tensors.
     """
     rewriter = Rewriter(graph)
-    for node in rewriter.nodes("MatMul", "Gemm"):
-        found = _product(rewriter, node) if node.op == "MatMul" else _gemm(rewriter, node)
+    makers = {"MatMul": _product, "Gemm": _gemm}
+    for node in rewriter.nodes(*makers, "plan.Linear"):
+        # Layers with packed weights are there already.
+        found = makers[node.op](rewriter, node) if node.op in makers else node
         if found:
             _extend(rewriter, found)
 
@@ -147,6 +149,8 @@ def merge_linear(graph: Graph) -> None:
                 value.shape,
                 value.dtype.str,
                 node.attributes["activation"],
+                node.attribute("bits"),
+                node.attribute("group"),
             )
             groups.setdefault(key, []).append(node)
     for nodes in groups.values():
@@ -166,6 +170,11 @@ def _merged(rewriter: Rewriter, nodes: list[Node]) -> Node:
         zeros = np.zeros(weights[0].shape[1], np.float32)
         parts = [zeros if one is None else one for one in biases]
         bias = rewriter.add_constant(f"{name}/bias", np.concatenate(parts))
+    grids = {
+        key: np.concatenate([node.attributes[key] for node in nodes], axis=1)
+        for key in ("scales", "zeros")
+        if key in nodes[0].attributes
+    }
     return Node(
         op="plan.Linear",
         inputs=(
@@ -175,7 +184,7 @@ def _merged(rewriter: Rewriter, nodes: list[Node]) -> Node:
             "",
         ),
         outputs=tuple(node.outputs[0] for node in nodes),
-        attributes={**nodes[0].attributes, "blocks": len(nodes)},
+        attributes={**nodes[0].attributes, **grids, "blocks": len(nodes)},
         label=_joined([node.label for node in nodes]),
     )
 

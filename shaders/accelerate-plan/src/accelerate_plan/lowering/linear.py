@@ -9,7 +9,9 @@ import numpy as np
 
 from ..codes import Binary, Unary
 from ..graph import Node, Shape
+from ..params import Value
 from .base import Lowering, lowers
+from .quantized import quantized
 from .steps import VIEW_ELEMENTS, apart, broadcast, copy, shape_of, strides_of, unary
 
 
@@ -36,24 +38,26 @@ def linear(low: Lowering, node: Node) -> None:
         operands["x"], operands["residual"] = apart(
             low.out, operands["x"], low.operand(residual), label=node.label
         )
+    params: dict[str, Value] = {
+        "m": m,
+        "n": n,
+        "k": k,
+        "has_bias": bool(bias),
+        "has_residual": bool(residual),
+        "activation": node.attributes["activation"],
+        "block": block,
+        "block_stride": stride,
+    }
+    operation = "linear"
     value = low.constant(weight)
-    is_half = value is not None and value.dtype == np.float16
-    low.out.step(
-        "linear_f16" if is_half else "linear",
-        operands,
-        {
-            "m": m,
-            "n": n,
-            "k": k,
-            "has_bias": bool(bias),
-            "has_residual": bool(residual),
-            "activation": node.attributes["activation"],
-            "block": block,
-            "block_stride": stride,
-        },
-        label=node.label,
-        flops=2 * m * n * k,
-    )
+    if value is not None and value.dtype == np.float16:
+        operation = "linear_f16"
+    elif bits := node.attribute("bits"):
+        operation = f"linear_q{bits}"
+        more_operands, more_params = quantized(low, node)
+        operands |= more_operands
+        params |= more_params
+    low.out.step(operation, operands, params, label=node.label, flops=2 * m * n * k)
 
 
 @lowers("MatMul")
