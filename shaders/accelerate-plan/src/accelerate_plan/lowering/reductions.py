@@ -84,6 +84,25 @@ def log_softmax(low: Lowering, node: Node) -> None:
     broadcast(low.out, "binary", given, y, code=Binary.SUB, label=node.label)
 
 
+@lowers("CumSum")
+def cumsum(low: Lowering, node: Node) -> None:
+    """Add up along an axis; whole numbers are computed in f32, exact up to 2^24."""
+    shape = low.shape(node.inputs[0])
+    axis = axis_of(len(shape), integers(low, node, 1, "axis")[0])
+    x, y = low.operand(node.inputs[0]), low.result(node)
+    is_whole = kind_of(low.out, x) == "i32"
+    if is_whole:
+        x = as_f32(low, x, label=node.label)
+    summed = low.out.tensor(shape) if is_whole else y
+    given = _cut(shape, axis, axis + 1) | {
+        "is_exclusive": int(node.attribute("exclusive", 0)),
+        "is_reverse": int(node.attribute("reverse", 0)),
+    }
+    low.out.step("cumsum", {"x": x, "y": summed}, given, label=node.label)
+    if is_whole:
+        cast(low.out, "cast_i32", summed, y, label=node.label)
+
+
 def reduce_axes(
     low: Lowering, x: str, y: str, axes: Sequence[int], operation: Reduce, *, label: str = ""
 ) -> None:

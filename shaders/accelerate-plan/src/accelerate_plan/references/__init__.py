@@ -32,7 +32,7 @@ def reference(operation: str) -> Callable[[Reference], Reference]:
 
 
 # Importing a module registers its references.
-from . import elementwise, matrices, movement, quantized, rows  # noqa: E402
+from . import elementwise, matrices, movement, quantized, rows, sums, windows  # noqa: E402
 
 __all__ = [
     "REFERENCES",
@@ -42,4 +42,6 @@ __all__ = [
     "quantized",
     "reference",
     "rows",
+    "sums",
+    "windows",
 ]
