@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 
 from ..codes import Activation
@@ -56,7 +57,7 @@ def fuse_activations(graph: Graph) -> None:
     rewriter = Rewriter(graph)
     for node in list(graph.nodes):
         if kind := _single(node):
-            _replace(rewriter, [node], node.inputs[0], kind)
+            _replace_whole(rewriter, node, kind)
     for name in list(graph.values):
         if name not in graph.constants and rewriter.users(name):
             _try(rewriter, name)
@@ -67,12 +68,12 @@ def fuse_activations(graph: Graph) -> None:
 
 def _single(node: Node) -> Activation | None:
     match node.op:
-        case "com.microsoft.Gelu":
+        case "com.microsoft.Gelu" | "com.microsoft.BiasGelu":
             return Activation.GELU
         case "Gelu":
             is_exact = node.attribute("approximate", "none") == "none"
             return Activation.GELU if is_exact else Activation.GELU_TANH
-        case "com.microsoft.FastGelu" if len([one for one in node.inputs if one]) == 1:
+        case "com.microsoft.FastGelu":
             return Activation.GELU_TANH
         case "com.microsoft.QuickGelu":
             alpha = node.attribute("alpha", 1.702)
@@ -141,6 +142,19 @@ def _kind(rewriter: Rewriter, group: Sequence[Node], value: Array) -> Activation
     errors = {kind: float(np.abs(value - wanted).max()) for kind, wanted in _WANTED.items()}
     best = min(errors, key=lambda kind: errors[kind])
     return best if errors[best] <= (_TOLERANCE_FLOAT16 if is_half else _TOLERANCE) else None
+
+
+def _replace_whole(rewriter: Rewriter, node: Node, kind: Activation) -> None:
+    """Replace an operator that is an activation, of a sum where it has a bias."""
+    x, *bias = node.inputs
+    if not any(bias):
+        _replace(rewriter, [node], x, kind)
+        return
+    value = rewriter.graph.value(x)
+    total = rewriter.add_value(f"{node.outputs[0]}/sum", value.shape, value.dtype)
+    add = Node(op="Add", inputs=(x, bias[0]), outputs=(total,), label=node.label)
+    active = attrs.evolve(node, op="plan.Activation", inputs=(total,), attributes={"kind": kind})
+    rewriter.replace([node], [add, active])
 
 
 def _replace(rewriter: Rewriter, group: Sequence[Node], name: str, kind: Activation) -> None:

@@ -24,12 +24,11 @@ def fuse_affine(graph: Graph) -> None:
         before = rewriter.maker(x, "plan.Affine")
         old = [node]
         if before and rewriter.only_user(x) is node:
-            old = [before, node]
-            x = before.inputs[0]
-            beta += alpha * before.attributes["beta"]
-            alpha *= before.attributes["alpha"]
-        if max(abs(alpha), abs(beta)) > _LARGEST:
-            continue
+            joined_alpha = alpha * before.attributes["alpha"]
+            joined_beta = alpha * before.attributes["beta"] + beta
+            if max(abs(joined_alpha), abs(joined_beta)) <= _LARGEST:
+                old = [before, node]
+                x, alpha, beta = before.inputs[0], joined_alpha, joined_beta
         new = Node(
             op="plan.Affine",
             inputs=(x,),

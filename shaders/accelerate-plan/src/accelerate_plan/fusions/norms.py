@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..graph import Graph, Node
+from ..graph import Graph, Node, Shape
 from .matching import Rewriter
 
 if TYPE_CHECKING:
@@ -61,13 +61,11 @@ def _whole(rewriter: Rewriter, node: Node) -> None:
     x, weight, *bias = node.inputs
     shape = rewriter.shape(x)
     axis = node.attribute("axis", -1) % len(shape)
-    value = rewriter.constant(weight)
-    if value is None or (bias and bias[0] and rewriter.constant(bias[0]) is None):
+    parts = [name for name in (weight, *bias) if name]
+    if any(rewriter.constant(name) is None for name in parts):
         return
-    if value.shape != shape[axis:]:
-        full = np.broadcast_to(value, shape[axis:])
-        weight = rewriter.add_constant(f"{weight}/full", np.ascontiguousarray(full))
-    new = _norm(node, is_rms, x, weight, bias[0] if bias else "", node.attribute("epsilon", 1e-5))
+    weight, *bias = (_as_row(rewriter, name, shape[axis:]) for name in parts)
+    new = _norm(node, is_rms, x, weight, (*bias, "")[0], node.attribute("epsilon", 1e-5))
     rewriter.replace([node], [new])
 
 
@@ -156,6 +154,15 @@ def _square_of(rewriter: Rewriter, name: str) -> str | None:
     if node.op == "Mul":
         return node.inputs[0] if node.inputs[0] == node.inputs[1] else None
     return node.inputs[0] if rewriter.scalar(node.inputs[1]) == 2 else None
+
+
+def _as_row(rewriter: Rewriter, name: str, shape: Shape) -> str:
+    """Return a constant as one row of what is normalised."""
+    value = rewriter.graph.constants[name]
+    if value.shape == shape and len(shape) == 1:
+        return name
+    row = np.ascontiguousarray(np.broadcast_to(value, shape)).reshape(-1)
+    return rewriter.add_constant(f"{name}/row", row)
 
 
 def _is_row(value: Array | None, columns: int) -> bool:

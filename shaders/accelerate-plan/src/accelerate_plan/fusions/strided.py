@@ -38,20 +38,20 @@ class Strided:
         """Return it in another shape; None where its elements do not lie so, or are none."""
         if 0 in shape:
             return None
-        old = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        old: list[tuple[int, int]] = []  # size and stride of axes that lie apart
+        for size, step in zip(self.shape, self.strides, strict=True):
+            if size == 1:
+                continue
+            if old and old[-1][1] == step * size:
+                old[-1] = (old[-1][0] * size, step)
+            else:
+                old.append((size, step))
         strides: list[int] = []
         for size in reversed(shape):
             if size == 1:
                 strides.append(0)
                 continue
-            # Take old axes from behind until they hold this one, then leave what is over.
-            if not old:
-                return None
             length, step = old.pop()
-            while length < size:
-                if not old or old[-1][1] != step * length:
-                    return None
-                length *= old.pop()[0]
             if length % size:
                 return None
             strides.append(step)
@@ -91,6 +91,16 @@ def trace(rewriter: Rewriter, name: str) -> Strided:
     else:
         found = trace(rewriter, node.inputs[0]).reshaped(shape)
     return found or Strided.contiguous(name, shape)
+
+
+def flat(rewriter: Rewriter, name: str) -> str:
+    """Return the farthest tensor that has the same elements in the same order."""
+    shape = rewriter.shape(name)
+    walk = trace(rewriter, name)
+    steps = zip(shape, walk.strides, Strided.contiguous(name, shape).strides, strict=True)
+    is_flat = all(size == 1 or one == other for size, one, other in steps)
+    is_whole = math.prod(rewriter.shape(walk.base)) == math.prod(shape)
+    return walk.base if is_flat and is_whole and walk.factor == 1 else name
 
 
 def factor_of(rewriter: Rewriter, name: str) -> tuple[str, float] | None:

@@ -17,12 +17,12 @@ def norm(low: Lowering, node: Node) -> None:
     x, weight, *rest = node.inputs
     bias = rest[0] if rest else ""
     columns = math.prod(low.shape(weight))
-    params = {
-        "rows": math.prod(low.shape(x)) // columns,
-        "columns": columns,
-        "epsilon": node.attributes["epsilon"],
-    }
+    rows = math.prod(low.shape(x)) // columns
     operands = {"x": low.operand(x), "weight": low.operand(weight), "y": low.result(node)}
+    if low.shape(x)[-1] != columns:
+        for name in ("x", "y"):
+            operands[name] = low.out.view(operands[name], (rows, columns))
+    params = {"rows": rows, "columns": columns, "epsilon": node.attributes["epsilon"]}
     if node.op == "plan.RmsNorm":
         low.out.step("rms_norm", operands, params, label=node.label)
         return
