@@ -20,14 +20,9 @@ def activation(low: Lowering, node: Node) -> None:
 @lowers("plan.Affine")
 def affine(low: Lowering, node: Node) -> None:
     """Compute `alpha * x + beta` of floats or integers."""
-    x = low.operand(node.inputs[0])
+    x, y = low.operand(node.inputs[0]), low.result(node)
     alpha, beta = node.attributes["alpha"], node.attributes["beta"]
     if kind_of(low.out, x) == "i32":
-        number = low.out.tensor(low.shape(node.inputs[0]))
-        cast(low.out, "cast_f32", x, number, label=node.label)
-        x = number
-        if (alpha, beta) == (1.0, 0.0):
-            low.bind(node.outputs[0], x)
-            return
-    y = low.result(node)
-    unary(low.out, Unary.AFFINE, x, y, alpha=alpha, beta=beta, label=node.label)
+        cast(low.out, "cast_f32", x, y, alpha=alpha, beta=beta, label=node.label)
+    else:
+        unary(low.out, Unary.AFFINE, x, y, alpha=alpha, beta=beta, label=node.label)

@@ -158,10 +158,24 @@ def unary(
         out.step("unary", {"x": x, "y": y}, given, label=label)
 
 
-def cast(out: ProgramBuilder, operation: str, x: str, y: str, *, label: str = "") -> None:
-    """Convert every element, by `cast_i32` or `cast_f32`."""
-    if count := out.tensors[y].elements:
-        out.step(operation, {"x": x, "y": y}, {"count": count}, label=label)
+def cast(
+    out: ProgramBuilder,
+    operation: str,
+    x: str,
+    y: str,
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    label: str = "",
+) -> None:
+    """Convert every element, by `cast_i32` or `cast_f32`; the latter scales and shifts it, too."""
+    count = out.tensors[y].elements
+    if not count:
+        return
+    given: dict[str, Value] = {"count": count}
+    if operation == "cast_f32":
+        given |= {"alpha": alpha, "beta": beta}
+    out.step(operation, {"x": x, "y": y}, given, label=label)
 
 
 def broadcast(

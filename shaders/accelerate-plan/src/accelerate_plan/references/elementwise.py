@@ -179,5 +179,7 @@ def cast_i32(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict
 
 @reference("cast_f32")
 def cast_f32(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
-    """Return `y`: the numbers of `x`."""
-    return {"y": operands["x"].astype(np.float64)}
+    """Return `y`: the numbers of `x`, scaled and shifted."""
+    # As f32 first: no larger number is between an i32 and the f32 nearest to it.
+    x = operands["x"].astype(np.float32).astype(np.float64)
+    return {"y": number(params, "alpha") * x + number(params, "beta")}

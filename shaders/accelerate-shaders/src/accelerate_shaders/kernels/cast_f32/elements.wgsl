@@ -4,6 +4,8 @@ override workgroup: u32 = 64;
 
 struct Params {
   count: u32,
+  alpha: f32,
+  beta: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -13,6 +15,6 @@ struct Params {
 @compute @workgroup_size(workgroup)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   for (var i = id.x; i < params.count; i += groups.x * workgroup) {
-    y[i] = f32(x[i]);
+    y[i] = params.alpha * f32(x[i]) + params.beta;
   }
 }
