@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from accelerate_core.host import Host
     from accelerate_core.protocols import Store
+    from accelerate_core.types import Target
 
     from ..catalogue import Catalogue
     from ..kernels import Device
@@ -46,10 +47,12 @@ def list_kernels(
     from accelerate_core.cli.output import console, print_json
 
     from .. import showing
+    from .working import plan_target
 
+    target = plan_target(on, where="--on") if on else None
     host, catalogue = _loaded(operations or [])
     names = operations or sorted(catalogue.kernels)
-    chosen = _chosen(host, catalogue, names, on) if on else {}
+    chosen = _chosen(host, catalogue, names, target) if target else {}
     rows = [row for name in names for row in _variants(host, catalogue, name, chosen)]
     if as_json:
         print_json(rows)
@@ -79,8 +82,8 @@ def bench(
     from ..tuning import speed_workloads
     from .working import plan_target, scratch_host, worker_of
 
-    host, catalogue = _loaded([operation])
     target = plan_target(on, where="--on")
+    host, catalogue = _loaded([operation])
     rows: list[dict[str, Any]] = []
 
     async def run() -> None:
@@ -135,8 +138,8 @@ def tune(
     from ..workload import of_program
     from .working import plan_target, program_of, scratch_host, worker_of
 
-    host, catalogue = _loaded(operations or [])
     target = plan_target(on, where="--on")
+    host, catalogue = _loaded(operations or [])
     program = None if model is None else program_of(host, model, batch, sequence)
     store = None if db is None else _open_store(host, db)
 
@@ -191,16 +194,14 @@ def _loaded(operations: list[str]) -> tuple[Host, Catalogue]:
 
 
 def _chosen(
-    host: Host, catalogue: Catalogue, names: list[str], on: str
+    host: Host, catalogue: Catalogue, names: list[str], target: Target
 ) -> dict[str, dict[str, list[str]]]:
     """Return why each variant of an operation is chosen on a target, if it is."""
     import asyncio
 
     from ..devices import device_of
     from ..tuning_book import read_book
-    from .working import plan_target, scratch_host, worker_of
-
-    target = plan_target(on, where="--on")
+    from .working import scratch_host, worker_of
 
     async def device() -> Device:
         with scratch_host(host) as scratch:
