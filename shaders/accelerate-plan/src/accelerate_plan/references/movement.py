@@ -52,6 +52,13 @@ def copy(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str
     if "y" in operands:
         y = operands["y"].reshape(-1).copy()
     else:
-        y = np.ma.masked_all(int(target.max()) + 1, x.dtype)
+        y = np.ma.MaskedArray(np.zeros(int(target.max()) + 1, x.dtype), mask=True)
     y[target] = x[source]
     return {"y": y}
+
+
+@reference("gather")
+def gather(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y` `[outer, count, inner]`: slices of `x` `[outer, axis_size, inner]`."""
+    shape = [integer(params, name) for name in ("outer", "axis_size", "inner")]
+    return {"y": operands["x"].reshape(shape)[:, operands["ids"].reshape(-1)]}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// One invocation reduces one line at a time.
+override workgroup: u32 = 16;
+// A pipeline for each of `codes.Reduce`: software adapters run every case of a `switch`.
+override operation: u32 = 0;
+
+struct Params {
+  outer: u32,
+  size: u32,
+  inner: u32,
+  operation: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+// Return the total of no values; of extremes, any value of the line will do.
+fn nothing(value: f32) -> f32 {
+  switch (operation) {
+    case 2, 3: { return value; }
+    case 4: { return 1.0; }
+    default: { return 0.0; }
+  }
+}
+
+// Add a value to a total; of the logarithm of exponentials, what the largest leaves of it.
+fn add(total: f32, value: f32, largest: f32) -> f32 {
+  switch (operation) {
+    case 2: { return max(total, value); }
+    case 3: { return min(total, value); }
+    case 4: { return total * value; }
+    case 5: { return total + abs(value); }
+    case 6, 7: { return total + value * value; }
+    case 8: { return total + exp(value - largest); }
+    default: { return total + value; }
+  }
+}
+
+fn finish(total: f32, largest: f32) -> f32 {
+  switch (operation) {
+    case 1: { return total / f32(params.size); }
+    case 6: { return sqrt(total); }
+    case 8: { return log(total) + largest; }
+    default: { return total; }
+  }
+}
+
+@compute @workgroup_size(workgroup)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let step = params.inner;
+  for (var i = id.x; i < params.outer * step; i += groups.x * workgroup) {
+    let start = i / step * params.size * step + i % step;
+    let end = start + params.size * step;
+    var largest = x[start];
+    if (operation == 8) {
+      for (var j = start + step; j < end; j += step) {
+        largest = max(largest, x[j]);
+      }
+    }
+    var total = nothing(x[start]);
+    for (var j = start; j < end; j += step) {
+      total = add(total, x[j], largest);
+    }
+    y[i] = finish(total, largest);
+  }
+}
