@@ -21,6 +21,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
+from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core import config
 from accelerate_core.hookspecs import CORE_FAMILIES, Family
@@ -28,10 +29,10 @@ from accelerate_core.settings import Seconds, Secret
 from accelerate_core.types import Target
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES)
+FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS)
 MADE = "<!-- Made by `make docs` from the source. Do not edit. -->"
 
-#: How a family's plugin is configured in a pipeline file, where its name is NAME.
+#: How a family's plugin is configured in a pipeline file, where its name is NAME; kernels are not.
 TABLES = {
     "backends": "[backends.NAME]",
     "schedulers": "[schedulers.NAME]",
@@ -176,6 +177,8 @@ def configuration() -> Iterator[str]:
     yield "\n## Plugins and their settings\n"
     yield "Those of this repository; `accel plugins show NAME` shows any installed one."
     for family in FAMILIES:
+        if family.name not in TABLES:
+            continue
         for name, plugin in (found[1:] for found in plugins() if found[0] == family.name):
             place = TABLES[family.name].replace("NAME", name)
             yield f"\n### {family.word} `{name}`\n\n{first_line(plugin)} In a file: `{place}`.\n"

@@ -273,9 +273,10 @@ def _anchor(heading: str) -> str:
 def test_every_hook_is_documented_with_its_arguments() -> None:
     from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
     from accelerate_models.hookspecs import BUILDERS
+    from accelerate_plan.hookspecs import KERNELS
 
     page = (ROOT / "docs/plugins.md").read_text()
-    for family in (*CORE_FAMILIES, ENGINES, LAUNCHERS, BUILDERS):
+    for family in (*CORE_FAMILIES, ENGINES, LAUNCHERS, BUILDERS, KERNELS):
         module = sys.modules.get(family.specs) or __import__(family.specs, fromlist=["_"])
         for name, hook in inspect.getmembers(module, inspect.isfunction):
             if hook.__module__ == family.specs and hasattr(hook, "accelerate_spec"):

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
+from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core.hookspecs import CORE_FAMILIES, Family
 
-FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES)
+FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS)
 HOOKS = [
     (family, name)
     for family in FAMILIES

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
+from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core import hookimpl
 from accelerate_core.assembly import assemble
@@ -23,7 +24,7 @@ from accelerate_core.testing.samples import every_event
 
 HOOKS = [
     name
-    for family in (*CORE_FAMILIES, LAUNCHERS, ENGINES)
+    for family in (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS)
     for name, function in vars(importlib.import_module(family.specs)).items()
     if hasattr(function, "accelerate_spec")
 ]
