@@ -25,12 +25,14 @@ Shape: TypeAlias = tuple[int, ...]
 #: More values than any shape has: they are data.
 _LONGEST_SHAPE = 64
 
-#: Operators of ONNX Runtime, which onnx does not know, whose outputs are like their first input.
+#: Operators whose outputs are like their first input, and which onnx cannot tell so: those of ONNX
+#: Runtime, and one that is defined as a function.
 _LIKE_FIRST = frozenset(
     (
         "BiasGelu",
         "FastGelu",
         "Gelu",
+        "GroupNormalization",
         "QuickGelu",
         "SimplifiedLayerNormalization",
         "SkipLayerNormalization",
@@ -95,8 +97,7 @@ class _Known:
             self.tensors[node.output[0]] = Tensor((*left.shape[:-1], columns), left.kind)
             return
         version = {one.domain: one.version for one in self._opsets}.get(node.domain)
-        is_known = version is not None and onnx.defs.has(node.op_type, version, node.domain)
-        if not is_known and node.op_type in _LIKE_FIRST:
+        if node.op_type in _LIKE_FIRST:
             # Statistics, where a norm puts them out, have another shape; nobody reads those.
             for name in (node.output[0], *node.output[3:]):
                 self.tensors[name] = self.tensors[node.input[0]]

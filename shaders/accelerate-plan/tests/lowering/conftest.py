@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import onnxruntime as ort  # type: ignore[import-untyped]
+from accelerate_plan.fusions import fuse
 from accelerate_plan.importing import to_graph
 from accelerate_plan.lowering import Lowering
 from accelerate_plan.program import Program
@@ -74,11 +75,16 @@ def _options() -> ort.SessionOptions:
     return options
 
 
-def program_of(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> Program:
-    """Lower a model."""
+def program_of(
+    model: onnx.ModelProto, inputs: Mapping[str, Array], *, fused: bool = False
+) -> Program:
+    """Lower a model, its operators one by one or fused."""
     constants = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     shapes = {name: value.shape for name, value in inputs.items()}
-    return Lowering(to_graph(model, "one", shapes, constants, "a test")).run()
+    graph = to_graph(model, "one", shapes, constants, "a test")
+    if fused:
+        fuse(graph)
+    return Lowering(graph).run()
 
 
 def check(
@@ -88,6 +94,7 @@ def check(
     *,
     order: Sequence[str] | None = None,
     tolerance: float = 1e-6,
+    fused: bool = False,
     **given: Any,
 ) -> Program:
     """Compare a node's outputs with ONNX Runtime's; return the program for more to be said."""
@@ -96,7 +103,7 @@ def check(
     model = model_of(op, inputs, known, order=names, **given)
     session = ort.InferenceSession(model.SerializeToString(), _options())
     wanted = session.run(None, dict(inputs))
-    program = program_of(model, inputs)
+    program = program_of(model, inputs, fused=fused)
     found = run_program(program, inputs)
     for port, expected in zip(program.outputs, wanted, strict=True):
         actual = found[port.name]

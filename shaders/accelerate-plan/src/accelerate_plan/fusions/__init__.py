@@ -8,15 +8,19 @@ from .activations import fuse_activations
 from .affine import fuse_affine
 from .attention import fuse_attention
 from .clean import clean
+from .convolutions import unfold_convolutions
 from .embedding import fuse_embeddings
 from .linear import fuse_linear, merge_linear
 from .norms import fuse_norms
+from .quantized import read_quantized
 from .rotary import fuse_rotary
 
 #: In this order.
 PASSES: Sequence[Callable[[Graph], None]] = (
     clean,
+    read_quantized,
     fuse_activations,
+    unfold_convolutions,
     fuse_norms,
     fuse_rotary,
     fuse_attention,

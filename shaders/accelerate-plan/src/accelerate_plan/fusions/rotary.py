@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import math
-
 import attrs
 import numpy as np
 
 from ..graph import Graph, Node, Shape
 from .matching import Rewriter
-from .strided import Strided, trace
+from .strided import Strided, flat, trace
 
 
 @attrs.frozen(kw_only=True)
@@ -36,9 +34,7 @@ def fuse_rotary(graph: Graph) -> None:
                 break
 
 
-def _fuse(
-    rewriter: Rewriter, add: Node, plain: str, turned: str, signed: dict[str, str]
-) -> bool:
+def _fuse(rewriter: Rewriter, add: Node, plain: str, turned: str, signed: dict[str, str]) -> bool:
     shape = rewriter.shape(add.outputs[0])
     straight, swapped = rewriter.maker(plain, "Mul"), rewriter.maker(turned, "Mul")
     if straight is None or swapped is None or len(shape) != 4:
@@ -53,9 +49,7 @@ def _fuse(
             continue
         axes = _axes(shape, rewriter.shape(x), rewriter.shape(cos), rewriter.shape(sin))
         if axes is not None:
-            _replace(
-                rewriter, add, (x, cos, sin), axes, signed=None if is_negated else signed
-            )
+            _replace(rewriter, add, (x, cos, sin), axes, signed=None if is_negated else signed)
             return True
     return False
 
@@ -110,7 +104,8 @@ def _integers(rewriter: Rewriter, node: Node, index: int) -> list[int] | None:
 
 def _is_same(rewriter: Rewriter, one: str, other: str) -> bool:
     return one == other or (
-        rewriter.shape(one) == rewriter.shape(other) and trace(rewriter, one) == trace(rewriter, other)
+        rewriter.shape(one) == rewriter.shape(other)
+        and trace(rewriter, one) == trace(rewriter, other)
     )
 
 
@@ -142,7 +137,7 @@ def _replace(
     walk = trace(rewriter, x)
     if walk.factor != 1 or walk.strides[-1] != 1:
         walk = own
-    cos, sin = _flat(rewriter, cos), _flat(rewriter, sin)
+    cos, sin = flat(rewriter, cos), flat(rewriter, sin)
     nodes: list[Node] = []
     if signed is not None:
         if sin not in signed:
@@ -167,16 +162,6 @@ def _replace(
         label=add.label,
     )
     rewriter.replace([add], [*nodes, new])
-
-
-def _flat(rewriter: Rewriter, name: str) -> str:
-    """Return the farthest tensor with the same elements in the same order."""
-    shape = rewriter.shape(name)
-    walk = trace(rewriter, name)
-    steps = zip(shape, walk.strides, Strided.contiguous(name, shape).strides, strict=True)
-    is_flat = all(size == 1 or one == other for size, one, other in steps)
-    is_whole = math.prod(rewriter.shape(walk.base)) == math.prod(shape)
-    return walk.base if is_flat and is_whole and walk.factor == 1 else name
 
 
 def _negation(rewriter: Rewriter, sin: str) -> Node:

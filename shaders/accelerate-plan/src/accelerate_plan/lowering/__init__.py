@@ -5,6 +5,8 @@ from . import (
     activations,
     attention,
     base,
+    channels,
+    convolutions,
     elementwise,
     embedding,
     linear,
@@ -13,6 +15,7 @@ from . import (
     movement,
     norms,
     reductions,
+    resizing,
     rotary,
 )
 from .base import LOWERINGS, Lowering
@@ -23,6 +26,8 @@ __all__ = [
     "activations",
     "attention",
     "base",
+    "channels",
+    "convolutions",
     "elementwise",
     "embedding",
     "linear",
@@ -31,5 +36,6 @@ __all__ = [
     "movement",
     "norms",
     "reductions",
+    "resizing",
     "rotary",
 ]

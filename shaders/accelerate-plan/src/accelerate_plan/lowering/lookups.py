@@ -30,7 +30,7 @@ def gather(low: Lowering, node: Node) -> None:
         start, step = run
         strides = strides_of(shape)
         place = shape[:axis], indices.shape, shape[axis + 1 :]
-        along = (0,) * max(indices.ndim - 1, 0) + (step * strides[axis],) * min(indices.ndim, 1)
+        along = (step * one * strides[axis] for one in strides_of(indices.shape))
         walk(
             low,
             node,
@@ -75,7 +75,7 @@ def _run(indices: Array, size: int) -> tuple[int, int] | None:
     """Return start and step of indices that are an arithmetic progression."""
     flat = indices.reshape(-1).astype(np.int64)
     flat = np.where(flat < 0, flat + size, flat)
-    if not flat.size or (indices.ndim > 1 and flat.size != indices.shape[-1]):
+    if not flat.size:
         return None
     steps = np.diff(flat)
     if steps.size and (steps != steps[0]).any():
