@@ -35,6 +35,13 @@ def columns16(value: Array) -> bytes:
     return np.ascontiguousarray(padded.reshape(rows, panels, COLUMNS).transpose(1, 0, 2)).tobytes()
 
 
+def rows4(value: Array) -> bytes:
+    """Return `[N, ...]` as f32 `[ceil(N / 4)][...][4]`, missing rows zero."""
+    rows = value.reshape(value.shape[0], -1)
+    padded = np.pad(rows, ((0, -len(rows) % 4), (0, 0))).astype(np.float32)
+    return np.ascontiguousarray(padded.reshape(-1, 4, rows.shape[1]).transpose(0, 2, 1)).tobytes()
+
+
 @attrs.frozen
 class Layout:
     """A way to lay out a constant: its bytes, and how many they are without making them."""
@@ -46,6 +53,7 @@ class Layout:
 LAYOUTS: Mapping[str, Layout] = {
     "plain": Layout(plain, lambda shape: 4 * math.prod(shape)),
     "columns16": Layout(columns16, lambda shape: 4 * shape[0] * -(-shape[1] // COLUMNS) * COLUMNS),
+    "rows4": Layout(rows4, lambda shape: 16 * -(-shape[0] // 4) * math.prod(shape[1:])),
     "columns16_f16": Layout(columns16_f16, f16_size),
     **{
         f"columns16_q{bits}": Layout(columns16_bits(bits), bits_size(bits)) for bits in (8, 4, 3, 2)

@@ -32,10 +32,11 @@ def reference(operation: str) -> Callable[[Reference], Reference]:
 
 
 # Importing a module registers its references.
-from . import elementwise, matrices, movement, quantized, rows, sums, windows  # noqa: E402
+from . import convolutions, elementwise, matrices, movement, quantized, rows, sums, windows  # noqa: E402
 
 __all__ = [
     "REFERENCES",
+    "convolutions",
     "elementwise",
     "matrices",
     "movement",
