@@ -86,11 +86,10 @@ def compile_graph(
     """Return the plan of a graph, which fusions change; Unsupported names what is not covered."""
     fuse(graph)
     if missing := uncovered(graph):
-        operator, node = missing[0]
-        operators = sorted({one for one, _ in missing})
+        operators = ", ".join(sorted({one for one, _ in missing}))
         raise Unsupported(
-            f"no kernel does {operator}, nor any of {len(missing)} nodes: {', '.join(operators)}",
-            where=f"model {graph.name}, node {node}",
+            f"no kernel does {operators} ({len(missing)} of {len(graph.nodes)} nodes)",
+            where=f"model {graph.name}, node {missing[0][1]}",
             hint="Take the engine ort, or auto, which does so by itself.",
         )
     return assemble(Lowering(graph).run(), catalogue, device, choose, about=about)

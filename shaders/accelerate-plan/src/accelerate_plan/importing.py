@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from accelerate_core.assets import AssetStore
     from accelerate_core.types import Array, ModelSpec
 
-#: External tensors up to this size are read with the graph: shapes may depend on their values.
-_SMALL_BYTES = 4096
 _OPTIMIZED = "accelerate-optimized.onnx"
 _FATAL = 4  # log severity: what matters comes as an exception
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", re.S)
@@ -52,9 +50,6 @@ def import_onnx(
         model = onnx.load(str(folder / _OPTIMIZED), load_external_data=False)
     files = {asset.name: assets.path(asset.sha256) for asset in spec.assets}
     constants = {one.name: _constant(one, files) for one in model.graph.initializer}
-    for one in model.graph.initializer:
-        if one.data_location == TensorProto.EXTERNAL and constants[one.name].nbytes <= _SMALL_BYTES:
-            one.CopyFrom(numpy_helper.from_array(constants[one.name], one.name))
     return to_graph(model, spec.name, shapes, constants, where)
 
 
