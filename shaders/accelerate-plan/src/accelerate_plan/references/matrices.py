@@ -75,6 +75,12 @@ def linear(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[s
     return {"y": product(params, operands, operands["w"])}
 
 
+@reference("linear_f16")
+def linear_f16(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y` of a linear layer whose weights are rounded to fp16."""
+    return {"y": product(params, operands, operands["w"].astype(np.float16))}
+
+
 @reference("attention")
 def attention(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
     """Return `y` `[batch, q_length, heads, v_size]`; a row that sees no key is 0."""

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One invocation computes 16 rows of one panel of 16 columns in registers. Raw sums are stored
-// first and finished in a loop: so an activation is compiled once, not 64 times.
+// One invocation computes 16 rows of one panel of 16 columns in registers. Raw sums are stored first
+// and finished in a loop: so an activation is compiled once, not 64 times.
 override workgroup: u32 = 8;
 
 struct Params {
@@ -21,73 +21,66 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
-// Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.
-fn erf(v: vec4<f32>) -> vec4<f32> {
-  let a = abs(v);
-  let t = 1.0 / (1.0 + 0.3275911 * a);
-  let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t +
-    0.254829592) * t;
-  return sign(v) * (1.0 - p * exp(-a * a));
+// Four columns of one row of a panel; a panel has k rows of 16 columns.
+fn weight(at: u32) -> vec4<f32> {
+  return w[at];
 }
 
-// exp and tanh overflow on some devices: their arguments are kept where the result is exact.
-fn sigmoid(v: vec4<f32>) -> vec4<f32> {
-  return 1.0 / (1.0 + exp(-max(v, vec4<f32>(-80.0))));
-}
-
-fn tanh_safe(v: vec4<f32>) -> vec4<f32> {
-  return tanh(clamp(v, vec4<f32>(-15.0), vec4<f32>(15.0)));
-}
-
+// Every activation but relu is made of one exp: the code of each is compiled, whichever is used.
 fn activate(v: vec4<f32>) -> vec4<f32> {
-  switch params.activation {
-    case 1: {
-      return max(v, vec4<f32>());
-    }
+  let code = params.activation;
+  if (code == 1) {
+    return max(v, vec4<f32>());
+  }
+  var t = v;
+  switch code {
     case 2: {
-      return 0.5 * v * (1.0 + erf(v * 0.7071067811865476));
+      t = 0.5 * v * v;
     }
     case 3: {
-      return 0.5 * v * (1.0 + tanh_safe(0.7978845608028654 * (v + 0.044715 * v * v * v)));
-    }
-    case 4: {
-      return v * sigmoid(v);
+      t = 1.5957691216057308 * (v + 0.044715 * v * v * v);
     }
     case 5: {
-      return v * sigmoid(1.702 * v);
+      t = 1.702 * v;
     }
     case 6: {
-      return tanh_safe(v);
-    }
-    case 7: {
-      return sigmoid(v);
+      t = 2.0 * v;
     }
     default: {
-      return v;
     }
   }
+  let power = exp(-clamp(t, vec4<f32>(-80.0), vec4<f32>(80.0)));
+  if (code == 2) {
+    // erf by Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.
+    let u = 1.0 / (1.0 + 0.2316419 * abs(v));
+    let p = ((((1.061405429 * u - 1.453152027) * u + 1.421413741) * u - 0.284496736) * u +
+      0.254829592) * u;
+    return max(v, vec4<f32>()) - 0.5 * abs(v) * p * power;
+  }
+  let share = 1.0 / (1.0 + power);
+  if (code == 6) {
+    return 2.0 * share - 1.0;
+  }
+  return select(v * share, share, code == 7);
 }
 
-// Where the vec4 of four columns lies in y.
-fn place(row: u32, column4: u32) -> u32 {
-  let block4 = params.block / 4;
-  return column4 / block4 * (params.block_stride / 4) + row * block4 + column4 % block4;
-}
+const outside = 0xffffffffu;
 
-fn store(row: u32, column4: u32, sums: mat4x4<f32>) {
+// Store 16 columns of a row; `places` are where they lie in row 0, or outside.
+fn store(row: u32, places: vec4<u32>, sums: mat4x4<f32>) {
   if (row >= params.m) {
     return;
   }
-  let columns4 = params.n / 4;
-  y[place(row, column4)] = sums[0];
-  if (column4 + 1 < columns4) {
-    y[place(row, column4 + 1)] = sums[1];
+  let start = row * (params.block / 4);
+  y[start + places.x] = sums[0];
+  if (places.y != outside) {
+    y[start + places.y] = sums[1];
   }
-  if (column4 + 2 < columns4) {
-    y[place(row, column4 + 2)] = sums[2];
+  if (places.z != outside) {
+    y[start + places.z] = sums[2];
   }
-  if (column4 + 3 < columns4) {
-    y[place(row, column4 + 3)] = sums[3];
+  if (places.w != outside) {
+    y[start + places.w] = sums[3];
   }
 }
 
@@ -136,10 +129,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var sum15 = mat4x4<f32>();
   var at = panel * params.k * 4;
   for (var i = 0u; i < depth4; i++) {
-    let w0 = mat4x4<f32>(w[at], w[at + 4], w[at + 8], w[at + 12]);
-    let w1 = mat4x4<f32>(w[at + 1], w[at + 5], w[at + 9], w[at + 13]);
-    let w2 = mat4x4<f32>(w[at + 2], w[at + 6], w[at + 10], w[at + 14]);
-    let w3 = mat4x4<f32>(w[at + 3], w[at + 7], w[at + 11], w[at + 15]);
+    let w0 = mat4x4<f32>(weight(at), weight(at + 4), weight(at + 8), weight(at + 12));
+    let w1 = mat4x4<f32>(weight(at + 1), weight(at + 5), weight(at + 9), weight(at + 13));
+    let w2 = mat4x4<f32>(weight(at + 2), weight(at + 6), weight(at + 10), weight(at + 14));
+    let w3 = mat4x4<f32>(weight(at + 3), weight(at + 7), weight(at + 11), weight(at + 15));
     at += 16;
     let x0 = x[at0 + i];
     sum0 += mat4x4<f32>(w0 * x0, w1 * x0, w2 * x0, w3 * x0);
@@ -174,36 +167,44 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let x15 = x[at15 + i];
     sum15 += mat4x4<f32>(w0 * x15, w1 * x15, w2 * x15, w3 * x15);
   }
+  let columns4 = params.n / 4;
   let column4 = panel * 4;
-  store(row, column4, sum0);
-  store(row + 1, column4, sum1);
-  store(row + 2, column4, sum2);
-  store(row + 3, column4, sum3);
-  store(row + 4, column4, sum4);
-  store(row + 5, column4, sum5);
-  store(row + 6, column4, sum6);
-  store(row + 7, column4, sum7);
-  store(row + 8, column4, sum8);
-  store(row + 9, column4, sum9);
-  store(row + 10, column4, sum10);
-  store(row + 11, column4, sum11);
-  store(row + 12, column4, sum12);
-  store(row + 13, column4, sum13);
-  store(row + 14, column4, sum14);
-  store(row + 15, column4, sum15);
+  let block4 = params.block / 4;
+  let columns = vec4<u32>(column4) + vec4<u32>(0, 1, 2, 3);
+  let starts = columns / block4 * (params.block_stride / 4) + columns % block4;
+  let places = select(vec4<u32>(outside), starts, columns < vec4<u32>(columns4));
+  store(row, places, sum0);
+  store(row + 1, places, sum1);
+  store(row + 2, places, sum2);
+  store(row + 3, places, sum3);
+  store(row + 4, places, sum4);
+  store(row + 5, places, sum5);
+  store(row + 6, places, sum6);
+  store(row + 7, places, sum7);
+  store(row + 8, places, sum8);
+  store(row + 9, places, sum9);
+  store(row + 10, places, sum10);
+  store(row + 11, places, sum11);
+  store(row + 12, places, sum12);
+  store(row + 13, places, sum13);
+  store(row + 14, places, sum14);
+  store(row + 15, places, sum15);
   if (params.has_bias + params.has_residual + params.activation == 0) {
     return;
   }
-  for (var r = row; r < min(row + 16, params.m); r++) {
-    for (var c = column4; c < min(column4 + 4, params.n / 4); c++) {
-      let i = place(r, c);
-      var value = y[i];
-      if (params.has_bias != 0) {
-        value += bias[c];
+  for (var c = 0u; c < min(4, columns4 - column4); c++) {
+    var shift = vec4<f32>();
+    if (params.has_bias != 0) {
+      shift = bias[column4 + c];
+    }
+    for (var r = row; r < min(row + 16, params.m); r++) {
+      let i = places[c] + r * block4;
+      var value = y[i] + shift;
+      if (params.activation != 0) {
+        value = activate(value);
       }
-      value = activate(value);
       if (params.has_residual != 0) {
-        value += residual[r * (params.n / 4) + c];
+        value += residual[r * columns4 + column4 + c];
       }
       y[i] = value;
     }

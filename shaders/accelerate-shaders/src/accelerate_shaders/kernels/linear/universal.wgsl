@@ -20,51 +20,47 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
-// Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.
-fn erf(v: f32) -> f32 {
-  let a = abs(v);
-  let t = 1.0 / (1.0 + 0.3275911 * a);
-  let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t +
-    0.254829592) * t;
-  return sign(v) * (1.0 - p * exp(-a * a));
+// Four columns of one row of a panel; a panel has k rows of 16 columns.
+fn weight(at: u32) -> vec4<f32> {
+  return w[at];
 }
 
-// exp and tanh overflow on some devices: their arguments are kept where the result is exact.
-fn sigmoid(v: f32) -> f32 {
-  return 1.0 / (1.0 + exp(-max(v, f32(-80.0))));
-}
-
-fn tanh_safe(v: f32) -> f32 {
-  return tanh(clamp(v, f32(-15.0), f32(15.0)));
-}
-
+// Every activation but relu is made of one exp: the code of each is compiled, whichever is used.
 fn activate(v: f32) -> f32 {
-  switch params.activation {
-    case 1: {
-      return max(v, f32());
-    }
+  let code = params.activation;
+  if (code == 1) {
+    return max(v, 0.0);
+  }
+  var t = v;
+  switch code {
     case 2: {
-      return 0.5 * v * (1.0 + erf(v * 0.7071067811865476));
+      t = 0.5 * v * v;
     }
     case 3: {
-      return 0.5 * v * (1.0 + tanh_safe(0.7978845608028654 * (v + 0.044715 * v * v * v)));
-    }
-    case 4: {
-      return v * sigmoid(v);
+      t = 1.5957691216057308 * (v + 0.044715 * v * v * v);
     }
     case 5: {
-      return v * sigmoid(1.702 * v);
+      t = 1.702 * v;
     }
     case 6: {
-      return tanh_safe(v);
-    }
-    case 7: {
-      return sigmoid(v);
+      t = 2.0 * v;
     }
     default: {
-      return v;
     }
   }
+  let power = exp(-clamp(t, -80.0, 80.0));
+  if (code == 2) {
+    // erf by Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.
+    let u = 1.0 / (1.0 + 0.2316419 * abs(v));
+    let p = ((((1.061405429 * u - 1.453152027) * u + 1.421413741) * u - 0.284496736) * u +
+      0.254829592) * u;
+    return max(v, 0.0) - 0.5 * abs(v) * p * power;
+  }
+  let share = 1.0 / (1.0 + power);
+  if (code == 6) {
+    return 2.0 * share - 1.0;
+  }
+  return select(v * share, share, code == 7);
 }
 
 fn finish(row: u32, column: u32, sum: f32) {
@@ -75,7 +71,9 @@ fn finish(row: u32, column: u32, sum: f32) {
   if (params.has_bias != 0) {
     value += bias[column];
   }
-  value = activate(value);
+  if (params.activation != 0) {
+    value = activate(value);
+  }
   if (params.has_residual != 0) {
     value += residual[row * params.n + column];
   }
@@ -103,7 +101,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var sum3 = mat4x4<f32>();
   var at = panel * params.k * 4;
   for (var i = 0u; i < params.k; i++) {
-    let weights = mat4x4<f32>(w[at], w[at + 1], w[at + 2], w[at + 3]);
+    let weights = mat4x4<f32>(weight(at), weight(at + 1), weight(at + 2), weight(at + 3));
     at += 4;
     sum0 += weights * x[at0 + i];
     sum1 += weights * x[at1 + i];
