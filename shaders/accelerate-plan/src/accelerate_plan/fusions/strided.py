@@ -35,8 +35,8 @@ class Strided:
         )
 
     def reshaped(self, shape: Shape) -> Strided | None:
-        """Return it in another shape; None where its elements do not lie so, or are none."""
-        if 0 in shape:
+        """Return it in another shape; None where its elements do not lie so, or are none or others."""
+        if 0 in shape or math.prod(shape) != math.prod(self.shape):
             return None
         old: list[tuple[int, int]] = []  # size and stride of axes that lie apart
         for size, step in zip(self.shape, self.strides, strict=True):
