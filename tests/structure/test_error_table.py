@@ -44,6 +44,8 @@ BAD_INPUT = {
     "a plan that is damaged or of another version",
     "a picture that cannot be drawn",
     "an operation that no kernel does",
+    "a model that no kernels cover",
+    "a model whose shapes are not fixed",
 }
 KITS = (
     "accelerate_core/testing",
