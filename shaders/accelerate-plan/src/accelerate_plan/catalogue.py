@@ -71,7 +71,10 @@ class Catalogue:
 
 
 def load_catalogue(plugins: Plugins) -> Catalogue:
-    """Return the kernels of every installed plugin; a broken plugin is logged and skipped."""
+    """Return the kernels of every installed plugin; a broken plugin is logged and skipped.
+
+    PluginError when two plugins define one operation: neither may win by its name.
+    """
     plugins.add_family(KERNELS)
     folders: list[tuple[str, Path]] = []
     for name in plugins.names(KERNELS.name):
@@ -79,7 +82,23 @@ def load_catalogue(plugins: Plugins) -> Catalogue:
             folders += [(name, path) for path in plugins.create(KERNELS.name, name)]
         except AccelerateError as error:
             _log.warning("skipped kernels of %r: %s", name, error)
-    return read_folders(folders)
+    while True:
+        try:
+            return read_folders(folders)
+        except PluginError as error:
+            broken = _owner(folders, error.info.where)
+            if broken is None:
+                raise
+            _log.warning("skipped kernels of %r: %s", broken, error)
+            folders = [one for one in folders if one[0] != broken]
+
+
+def _owner(folders: Iterable[tuple[str, Path]], where: str | None) -> str | None:
+    """Return the plugin whose file is to blame; None when it is no single file."""
+    place = Path(where or "")
+    if place.suffix not in (".toml", ".wgsl"):
+        return None
+    return next((name for name, folder in folders if place.is_relative_to(folder)), None)
 
 
 def read_folders(folders: Iterable[tuple[str, Path]]) -> Catalogue:

@@ -34,7 +34,7 @@ def evaluate(expression: str, names: Mapping[str, float], *, where: str = "") ->
     try:
         value: float = _value(ast.parse(expression, mode="eval").body, names)
         return value
-    except (SyntaxError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise PluginError(
             f"{expression!r} cannot be worked out: {error}",
             where=where or None,

@@ -40,7 +40,7 @@ def pack(fields: Mapping[str, str], values: Mapping[str, Value], *, where: str) 
         numbers = tuple(value) if isinstance(value, Sequence) else (value,)
         try:
             block += struct.pack(f"<{count}{code}", *numbers)
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:
             raise PluginError(f"{name} = {value!r} is no {kind}: {error}", where=where) from error
     block.extend(bytes(-len(block) % 16))
     return bytes(block)

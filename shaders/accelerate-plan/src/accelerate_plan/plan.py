@@ -121,6 +121,10 @@ def read_plan(file: bytes, *, where: str = "") -> Plan:
         raise ModelError("the plan is damaged: its hash is another", where=where, hint=hint)
     (size,) = struct.unpack_from("<I", body)
     header = json.loads(body[4 : 4 + size])
-    if (version := header.pop("version")) != VERSION:
+    if (version := header.pop("version", None)) != VERSION:
         raise ModelError(f"version {version} of the format", where=where, hint=hint)
-    return _CONVERTER.structure({**header, "data": body[4 + size :]}, Plan)
+    try:
+        return _CONVERTER.structure({**header, "data": body[4 + size :]}, Plan)
+    except Exception as error:  # cattrs raises groups of whatever went wrong
+        faults = "; ".join(cattrs.transform_error(error, path="header"))
+        raise ModelError(f"the plan's header is wrong: {faults}", where=where, hint=hint) from error

@@ -107,7 +107,7 @@ class ProgramBuilder:
             offset=root.offset + offset,
         )
         owner = self.tensors[made.base or base]
-        if made.offset + made.elements > owner.elements:
+        if made.offset < 0 or made.offset + made.elements > owner.elements:
             raise PluginError(f"a view of {base} with shape {made.shape} leaves its memory")
         self.tensors[made.name] = made
         return made.name
