@@ -81,6 +81,19 @@ def linear_f16(params: Mapping[str, Value], operands: Mapping[str, Array]) -> di
     return {"y": product(params, operands, operands["w"].astype(np.float16))}
 
 
+@reference("matmul")
+def matmul(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y = scale * a b` `[batch, M, N]`, of operands that may be transposed."""
+    batch, m, n, k, a_stride, b_stride = _sizes(params, "batch m n k a_stride b_stride")
+    shape = (batch, k, m) if params["transpose_a"] else (batch, m, k)
+    a = _strided(operands["a"], shape, (a_stride, shape[2]))
+    shape = (batch, n, k) if params["transpose_b"] else (batch, k, n)
+    b = _strided(operands["b"], shape, (b_stride, shape[2]))
+    a = a.swapaxes(1, 2) if params["transpose_a"] else a
+    b = b.swapaxes(1, 2) if params["transpose_b"] else b
+    return {"y": params["scale"] * (a @ b)}
+
+
 @reference("attention")
 def attention(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
     """Return `y` `[batch, q_length, heads, v_size]`; a row that sees no key is 0."""
