@@ -13,21 +13,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 import onnx
 import onnxruntime as ort  # type: ignore[import-untyped]
 from accelerate_models.shapes import shapes_of
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, numpy_helper
 
 from accelerate_core.errors import ModelError, Unsupported
 
 from .graph import Graph, Node, Shape, Value
+from .halves import has_halves, names_of_halves, widen
 
 if TYPE_CHECKING:
     from accelerate_core.assets import AssetStore
     from accelerate_core.types import Array, ModelSpec
 
-_OPTIMIZED = "accelerate-optimized.onnx"
+_WIDENED, _OPTIMIZED = "accelerate-widened.onnx", "accelerate-optimized.onnx"
+_EXPORT_AGAIN = "Check the file with onnx.checker.check_model, or export it again."
 _FATAL = 4  # log severity: what matters comes as an exception
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", re.S)
 _DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
@@ -45,12 +49,30 @@ def import_onnx(
     """
     where = f"model {spec.name} ({spec.source})"
     shapes = input_shapes(spec, dimensions)
-    with assets.laid_out(spec.assets, scratch, where=where) as folder:
-        _optimize(folder / spec.assets[0].name, folder / _OPTIMIZED, dimensions, where)
-        model = onnx.load(str(folder / _OPTIMIZED), load_external_data=False)
     files = {asset.name: assets.path(asset.sha256) for asset in spec.assets}
-    constants = {one.name: _constant(one, files) for one in model.graph.initializer}
-    return to_graph(model, spec.name, shapes, constants, where)
+
+    def read(tensor: onnx.TensorProto) -> Array:
+        return _constant(tensor, files)
+
+    halves: dict[str, Array] = {}
+    with assets.laid_out(spec.assets, scratch, where=where) as folder:
+        path = folder / spec.assets[0].name
+        model = _load(path, where)
+        rounded = names_of_halves(model)
+        if has_halves(model):
+            halves = widen(model, read)
+            path = path.with_name(_WIDENED)
+            path.write_bytes(model.SerializeToString())
+        _optimize(path, folder / _OPTIMIZED, dimensions, where)
+        model = _load(folder / _OPTIMIZED, where)
+    constants = {one.name: read(one) for one in model.graph.initializer} | halves
+    # Who recognises functions by what they compute has to know which numbers were rounded.
+    for name in rounded.intersection(constants):
+        constants[name] = constants[name].astype(np.float16, copy=False)
+    graph = to_graph(model, spec.name, shapes, constants, where)
+    for one in (*spec.inputs, *spec.outputs):
+        graph.values[one.name] = attrs.evolve(graph.value(one.name), dtype=one.dtype)
+    return graph
 
 
 def free_dimensions(spec: ModelSpec) -> list[str]:
@@ -83,7 +105,12 @@ def to_graph(
 ) -> Graph:
     """Return the graph of a model whose inputs have `shapes`; `constants` are its initializers."""
     inputs = tuple(one.name for one in model.graph.input if one.name not in constants)
-    known = shapes_of(model, {one: shapes[one] for one in inputs})
+    given = {one.name for one in model.graph.input}
+    known = shapes_of(
+        model,
+        {one: shapes[one] for one in inputs}
+        | {one: value.shape for one, value in constants.items() if one in given},
+    )
     values = {
         tensor: Value(one.shape, _dtype(one.kind, tensor, where)) for tensor, one in known.items()
     }
@@ -95,6 +122,15 @@ def to_graph(
         inputs=inputs,
         outputs=tuple(one.name for one in model.graph.output),
     )
+
+
+def _load(path: Path, where: str) -> onnx.ModelProto:
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise ModelError(
+            "this is not an ONNX file, or it is truncated", where=where, hint=_EXPORT_AGAIN
+        ) from error
 
 
 def _optimize(graph: Path, made: Path, dimensions: Mapping[str, int], where: str) -> None:
@@ -118,7 +154,7 @@ def _optimize(graph: Path, made: Path, dimensions: Mapping[str, int], where: str
         raise ModelError(
             f"ONNX Runtime {ort.__version__} cannot load it: {_PREFIX.sub('', str(error)).strip()}",
             where=where,
-            hint="Check the file with onnx.checker.check_model, or export it again.",
+            hint=_EXPORT_AGAIN,
         ) from error
 
 

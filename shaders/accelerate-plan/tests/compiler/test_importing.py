@@ -12,7 +12,7 @@ from accelerate_plan.importing import import_onnx
 
 from accelerate_core.errors import ModelError, Unsupported
 from accelerate_core.host import Host
-from accelerate_core.testing.models import truncated
+from accelerate_core.testing.models import truncated, unknown_operator
 from accelerate_core.types import ModelSpec
 
 from .conftest import random
@@ -69,11 +69,35 @@ def test_a_free_dimension_without_a_size_is_named(host: Host, model: Make, tmp_p
     assert caught.value.info.accepted == ("batch", "rows")
 
 
-def test_a_file_that_onnxruntime_cannot_read_is_named(host: Host, tmp_path: Path) -> None:
-    spec = truncated(host.context.assets)
-    with pytest.raises(ModelError, match="cannot load it") as caught:
+@pytest.mark.parametrize(
+    ("make", "said"), [(truncated, "it is truncated"), (unknown_operator, "cannot load it")]
+)
+def test_a_file_that_cannot_be_read_is_named(
+    make: Callable[..., ModelSpec], said: str, host: Host, tmp_path: Path
+) -> None:
+    spec = make(host.context.assets)
+    with pytest.raises(ModelError, match=said) as caught:
         import_onnx(spec, {"batch": 1}, host.context.assets, tmp_path)
     assert str(tmp_path) not in str(caught.value)
+    assert not list(tmp_path.glob("assets-*"))
+
+
+def test_halves_are_computed_with_as_floats_and_kept_as_they_are(
+    host: Host, model: Make, tmp_path: Path
+) -> None:
+    spec = model(
+        """(float16[n, 40] x) => (float16[n, 50] y)
+        { a = MatMul(x, w)  b = Mul(a, one)  y = Softmax(b) }""",
+        {"w": random(40, 50).astype(np.float16), "one": np.array(1.5, np.float16)},
+        precision="fp16",
+        inside_bytes=64,
+    )
+    graph = import_onnx(spec, {"n": 3}, host.context.assets, tmp_path)
+    # ONNX Runtime alone would write the softmax out, and put casts around all.
+    assert [node.op for node in graph.nodes] == ["MatMul", "Mul", "Softmax"]
+    assert isinstance(graph.constants["w"], np.memmap)
+    assert {value.dtype for value in graph.constants.values()} == {np.dtype(np.float16)}
+    assert (graph.value("x").dtype, graph.value("y").dtype) == ("float16", "float16")
 
 
 def test_a_dtype_no_kernel_takes_is_named(host: Host, model: Make, tmp_path: Path) -> None:
