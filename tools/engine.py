@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write `docs/engine.md`: `python -m tools.engine [--lists] [--only MODEL]`.
 
-The page's prose is `tools/engine.md`. Its lists come from the source (`--lists` writes only them),
-its table from running every model on every adapter, beside onnxruntime-web in the same browser.
+The page's prose is `tools/engine.md`. Its lists come from the source, its table from running every
+model on every adapter, beside onnxruntime-web in the same browser; `--lists` keeps the table.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ _MINILM_TOKENS = 128
 #: Runs of each of a pair, in turn; a run longer than this is not repeated so often.
 _RUNS = 5
 _SLOW_MS = 1500.0
+#: Sections that runs make: this one, and `tools.tuned`.
+MEASURED = ("table", "tuning")
 _START, _END = "<!-- {} -->", "<!-- end of {} -->"
 
 
@@ -93,13 +95,26 @@ def operators() -> str:
     return ", ".join(f"`{name}`" for name in names) + "."
 
 
-def with_lists(text: str, host: Host) -> str:
-    """Return a page with its lists as the source has them now."""
-    text = _replaced(text, "operations", operations(load_catalogue(host)))
-    return _replaced(text, "operators", operators())
+def page(template: str, measured: Mapping[str, str], host: Host) -> str:
+    """Return the page: prose, lists as the source has them now, and what was measured."""
+    text = replaced(template, "operations", operations(load_catalogue(host)))
+    text = replaced(text, "operators", operators())
+    for name, content in measured.items():
+        text = replaced(text, name, content)
+    return text
 
 
-def _replaced(text: str, name: str, content: str) -> str:
+def measured_in(text: str) -> dict[str, str]:
+    """Return what was measured for a page, by section."""
+    found = {}
+    for name in MEASURED:
+        start, end = (mark.format(name) for mark in (_START, _END))
+        found[name] = text.partition(start)[2].partition(end)[0].strip()
+    return found
+
+
+def replaced(text: str, name: str, content: str) -> str:
+    """Return a page with another content of one of its sections."""
     start, end = _START.format(name), _END.format(name)
     pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
     made, count = pattern.subn(lambda _: f"{start}\n\n{content}\n\n{end}", text)
@@ -337,11 +352,13 @@ def main() -> int:
     if given.only:
         print(asyncio.run(measure(set(given.only))))
         return 0
-    page = PAGE if given.lists else TEMPLATE
-    text = page.read_text(encoding="utf-8")
+    measured = dict.fromkeys(MEASURED, "")
+    if PAGE.is_file():
+        measured = measured_in(PAGE.read_text(encoding="utf-8"))
     if not given.lists:
-        text = text.replace("<!-- table -->", asyncio.run(measure(set())))
-    PAGE.write_text(with_lists(text, Host()), encoding="utf-8")
+        measured["table"] = asyncio.run(measure(set()))
+    made = page(TEMPLATE.read_text(encoding="utf-8"), measured, Host())
+    PAGE.write_text(made, encoding="utf-8")
     return 0
 
 
