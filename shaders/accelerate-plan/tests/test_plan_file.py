@@ -19,7 +19,7 @@ from accelerate_plan.plan import (
     read_plan,
     write_plan,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelerate_core.errors import ModelError
@@ -90,17 +90,13 @@ SMALL = Plan(
 )
 
 
+@settings(max_examples=50)
 @given(plans)
 def test_what_is_written_is_read(plan: Plan) -> None:
     file = write_plan(plan)
     assert read_plan(file) == plan
     assert write_plan(read_plan(file)) == file
-
-
-@given(plans)
-def test_data_begins_at_a_multiple_of_16(plan: Plan) -> None:
-    file = write_plan(plan)
-    assert (len(file) - len(plan.data)) % 16 == 0
+    assert (len(file) - len(plan.data)) % 16 == 0, "views of the data need it"
 
 
 @given(st.data())

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from accelerate_core.types import Array
 
 ALIGNMENT = 256
+_LEAST = 16  # bytes of a binding: a vec4
+_SMALLER = "Use a smaller batch or a quantized model."
 
 #: Which variant and constants do a step on a device.
 Choose: TypeAlias = Callable[[Kernel, Step, Device], tuple[Variant, Mapping[str, float]]]
@@ -148,8 +150,22 @@ class _Assembly:
                     touch(operand, number)
         for port in self._program.outputs:
             touch(port.tensor, len(self._program.steps))
+        limit = self._device.limit("maxBufferSize")
+        for name in first:
+            if (size := tensors[name].size_bytes) > limit:
+                raise Unsupported(
+                    f"the tensor {name} has {size} bytes, a buffer here at most {limit:.0f}",
+                    where=f"model {self._program.name}",
+                    hint=_SMALLER,
+                )
+        # Empty tensors get room, too: nothing cannot be bound.
         return [
-            Life(name=name, size_bytes=tensors[name].size_bytes, first=first[name], last=last[name])
+            Life(
+                name=name,
+                size_bytes=max(tensors[name].size_bytes, _LEAST),
+                first=first[name],
+                last=last[name],
+            )
             for name in first
         ]
 
@@ -196,7 +212,7 @@ class _Assembly:
 
     def _bindable(self, place: Slice, step: Step, binding: Binding) -> Slice:
         # vec4 views need whole vec4s; what follows belongs to the same tensor or is padding.
-        place = attrs.evolve(place, size=-(-place.size // 16) * 16)
+        place = attrs.evolve(place, size=max(1, math.ceil(place.size / _LEAST)) * _LEAST)
         what = f"{step.operation}.{binding.name} of {step.label or 'a step'}"
         if place.offset % ALIGNMENT:
             raise PluginError(f"{what} starts at byte {place.offset}, no multiple of {ALIGNMENT}")
@@ -204,7 +220,7 @@ class _Assembly:
         if place.size > limit:
             raise Unsupported(
                 f"{what} has {place.size} bytes, the device binds at most {limit:.0f}",
-                hint="Use a smaller batch or a quantized model.",
+                hint=_SMALLER,
             )
         return place
 
@@ -274,6 +290,8 @@ class _Store:
     def add(self, name: str, layout: str, value: Array) -> None:
         if (name, layout) in self._places:
             return
+        if not value.size:
+            raise PluginError(f"the constant {name} is empty, and a step reads it")
         digest = hashlib.blake2b(np.ascontiguousarray(value).data, digest_size=16).digest()
         content = (layout, value.dtype.str, value.shape, digest)
         if content not in self._known:
