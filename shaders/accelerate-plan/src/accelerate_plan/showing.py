@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+#: Characters of a condition that a table shows.
+_WHEN = 60
+
+
 def plan_facts(plan: Plan, file_bytes: int) -> dict[str, Any]:
     """Return what a plan is, as JSON data."""
     dispatches = [_dispatch(plan, one) for one in plan.dispatches]
@@ -104,7 +108,10 @@ def kernels_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def _needs(row: Mapping[str, Any]) -> str:
-    needs = [row["when"]] if row["when"] != "1" else []
+    when = row["when"]
+    if len(when) > _WHEN:  # whole in JSON
+        when = when[: _WHEN - 1].rstrip() + "…"
+    needs = [when] if when != "1" else []
     needs += row["features"]
     needs += [f"{name} >= {least:g}" for name, least in row["limits"].items()]
     if row["suits"] != "any":
