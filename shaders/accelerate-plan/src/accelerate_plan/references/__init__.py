@@ -32,7 +32,17 @@ def reference(operation: str) -> Callable[[Reference], Reference]:
 
 
 # Importing a module registers its references.
-from . import convolutions, elementwise, matrices, movement, quantized, rows, sums, windows  # noqa: E402
+from . import (  # noqa: E402
+    convolutions,
+    elementwise,
+    matrices,
+    movement,
+    quantized,
+    rows,
+    signals,
+    sums,
+    windows,
+)
 
 __all__ = [
     "REFERENCES",
@@ -43,6 +53,7 @@ __all__ = [
     "quantized",
     "reference",
     "rows",
+    "signals",
     "sums",
     "windows",
 ]

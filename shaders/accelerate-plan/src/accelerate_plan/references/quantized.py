@@ -11,6 +11,7 @@ import numpy as np
 from ..params import Value
 from . import reference
 from .matrices import product
+from .reading import integer, number
 
 if TYPE_CHECKING:
     from accelerate_core.types import Array
@@ -25,10 +26,21 @@ def linear(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[s
 
     `scales` and `zeros` `[ceil(K / group), N]` are those f16 holds.
     """
+    return {"y": product(params, operands, _weight(params, operands))}
+
+
+@reference("dequantize_q8")
+@reference("dequantize_q4")
+def dequantize(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[str, Array]:
+    """Return `y` `[K, N]`, the weight that `linear` multiplies by."""
+    return {"y": _weight(params, operands)}
+
+
+def _weight(params: Mapping[str, Value], operands: Mapping[str, Array]) -> Array:
     codes = operands["w"].astype(np.float64)
-    group, gain = params["group"], params["gain"]
+    group = integer(params, "group")
     scales, zeros = (
         np.repeat(operands[name].astype(np.float16).astype(np.float64), group, 0)[: len(codes)]
         for name in ("scales", "zeros")
     )
-    return {"y": product(params, operands, gain * scales * (codes - zeros))}
+    return number(params, "gain") * scales * (codes - zeros)

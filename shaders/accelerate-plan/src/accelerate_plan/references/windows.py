@@ -21,7 +21,14 @@ def unfold(params: Mapping[str, Value], operands: Mapping[str, Array]) -> dict[s
     """Return `y` `[batch * out_height * out_width, channels * kernel_height * kernel_width]`."""
     batch, channels, out_height, out_width, kernel_height, kernel_width = (
         integer(params, name)
-        for name in ["batch", "channels", "out_height", "out_width", "kernel_height", "kernel_width"]
+        for name in [
+            "batch",
+            "channels",
+            "out_height",
+            "out_width",
+            "kernel_height",
+            "kernel_width",
+        ]
     )
     shape = (batch, out_height, out_width, channels, kernel_height, kernel_width)
     image, top, left, channel, below, right = np.indices(shape)
