@@ -39,6 +39,12 @@ fn keys_of(row: u32) -> u32 {
   return min(u32(max(i32(row + 1 + params.kv_length) - i32(params.q_length), 0)), params.kv_length);
 }
 
+// What the mask adds to four keys; those past the last repeat it.
+fn masks(start: u32, key: u32) -> vec4<f32> {
+  let at = start + min(vec4<u32>(key) + vec4<u32>(0, 1, 2, 3), vec4<u32>(params.kv_length - 1));
+  return vec4<f32>(mask[at.x], mask[at.y], mask[at.z], mask[at.w]);
+}
+
 @compute @workgroup_size(workgroup)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let tiles = (params.q_length + 7) / 8;
@@ -75,11 +81,22 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       y[y_at + r * y_row + c] = vec4<f32>();
     }
   }
-  var largest: array<f32, 8>;
-  var sum: array<f32, 8>;
-  for (var r = 0u; r < 8; r++) {
-    largest[r] = lowest;
-  }
+  var largest0 = lowest;
+  var sum0 = 0.0;
+  var largest1 = lowest;
+  var sum1 = 0.0;
+  var largest2 = lowest;
+  var sum2 = 0.0;
+  var largest3 = lowest;
+  var sum3 = 0.0;
+  var largest4 = lowest;
+  var sum4 = 0.0;
+  var largest5 = lowest;
+  var sum5 = 0.0;
+  var largest6 = lowest;
+  var sum6 = 0.0;
+  var largest7 = lowest;
+  var sum7 = 0.0;
   let end = keys_of(row + rows - 1);
   let last = params.kv_length - 1;
   for (var key = 0u; key < end; key += 16) {
@@ -91,6 +108,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var s5 = mat4x4<f32>();
     var s6 = mat4x4<f32>();
     var s7 = mat4x4<f32>();
+    let keys = vec4<u32>(key) + vec4<u32>(0, 1, 2, 3);
     let k_at0 = k_start + key * k_row;
     let k_at1 = k_start + min(key + 1, last) * k_row;
     let k_at2 = k_start + min(key + 2, last) * k_row;
@@ -129,49 +147,80 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       let q7 = q[q_at7 + i];
       s7 += mat4x4<f32>(q7 * k0, q7 * k1, q7 * k2, q7 * k3);
     }
-    var p = array<mat4x4<f32>, 8>(s0, s1, s2, s3, s4, s5, s6, s7);
-    var fade: array<f32, 8>;
+    // One row at a time is turned to powers, and the rows are passed on: an indexed array would cost
+    // more than these copies.
+    var fade0 = 0.0;
+    var fade1 = 0.0;
+    var fade2 = 0.0;
+    var fade3 = 0.0;
+    var fade4 = 0.0;
+    var fade5 = 0.0;
+    var fade6 = 0.0;
+    var fade7 = 0.0;
     for (var r = 0u; r < 8; r++) {
       let visible = keys_of(row + r);
-      var most = vec4<f32>(largest[r]);
-      for (var g = 0u; g < 4; g++) {
-        let keys = vec4<u32>(key + 4 * g) + vec4<u32>(0, 1, 2, 3);
-        var score = p[r][g] * params.scale;
-        if (params.has_mask != 0 && r < rows) {
-          let at = vec4<u32>(mask_start + r * params.mask_strides.z) + min(keys, vec4<u32>(last));
-          score += vec4<f32>(mask[at.x], mask[at.y], mask[at.z], mask[at.w]);
-        }
-        p[r][g] = score;
-        most = max(most, select(vec4<f32>(lowest), score, keys < vec4<u32>(visible)));
+      var now = largest0;
+      var most = vec4<f32>(largest0);
+      let mask_at = mask_start + min(r, rows - 1) * params.mask_strides.z;
+      var t0 = s0[0] * params.scale;
+      var t1 = s0[1] * params.scale;
+      var t2 = s0[2] * params.scale;
+      var t3 = s0[3] * params.scale;
+      if (params.has_mask != 0) {
+        t0 += masks(mask_at, key + 0);
+        t1 += masks(mask_at, key + 4);
+        t2 += masks(mask_at, key + 8);
+        t3 += masks(mask_at, key + 12);
       }
-      let now = max(max(most.x, most.y), max(most.z, most.w));
-      var total = vec4<f32>();
-      for (var g = 0u; g < 4; g++) {
-        let keys = vec4<u32>(key + 4 * g) + vec4<u32>(0, 1, 2, 3);
-        let power = select(vec4<f32>(), exp(p[r][g] - now), keys < vec4<u32>(visible));
-        p[r][g] = power;
-        total += power;
-      }
-      fade[r] = exp(largest[r] - now);
-      largest[r] = now;
-      sum[r] = sum[r] * fade[r] + total.x + total.y + total.z + total.w;
+      let seen0 = keys + 0 < vec4<u32>(visible);
+      let seen1 = keys + 4 < vec4<u32>(visible);
+      let seen2 = keys + 8 < vec4<u32>(visible);
+      let seen3 = keys + 12 < vec4<u32>(visible);
+      most = max(most, select(vec4<f32>(lowest), t0, seen0));
+      most = max(most, select(vec4<f32>(lowest), t1, seen1));
+      most = max(most, select(vec4<f32>(lowest), t2, seen2));
+      most = max(most, select(vec4<f32>(lowest), t3, seen3));
+      now = max(max(most.x, most.y), max(most.z, most.w));
+      t0 = select(vec4<f32>(), exp(t0 - now), seen0);
+      t1 = select(vec4<f32>(), exp(t1 - now), seen1);
+      t2 = select(vec4<f32>(), exp(t2 - now), seen2);
+      t3 = select(vec4<f32>(), exp(t3 - now), seen3);
+      let total = t0 + t1 + t2 + t3;
+      let fade = exp(largest0 - now);
+      let next = sum0 * fade + total.x + total.y + total.z + total.w;
+      s0 = s1;
+      largest0 = largest1;
+      sum0 = sum1;
+      fade0 = fade1;
+      s1 = s2;
+      largest1 = largest2;
+      sum1 = sum2;
+      fade1 = fade2;
+      s2 = s3;
+      largest2 = largest3;
+      sum2 = sum3;
+      fade2 = fade3;
+      s3 = s4;
+      largest3 = largest4;
+      sum3 = sum4;
+      fade3 = fade4;
+      s4 = s5;
+      largest4 = largest5;
+      sum4 = sum5;
+      fade4 = fade5;
+      s5 = s6;
+      largest5 = largest6;
+      sum5 = sum6;
+      fade5 = fade6;
+      s6 = s7;
+      largest6 = largest7;
+      sum6 = sum7;
+      fade6 = fade7;
+      s7 = mat4x4<f32>(t0, t1, t2, t3);
+      largest7 = now;
+      sum7 = next;
+      fade7 = fade;
     }
-    let p0 = p[0];
-    let p1 = p[1];
-    let p2 = p[2];
-    let p3 = p[3];
-    let p4 = p[4];
-    let p5 = p[5];
-    let p6 = p[6];
-    let p7 = p[7];
-    let fade0 = fade[0];
-    let fade1 = fade[1];
-    let fade2 = fade[2];
-    let fade3 = fade[3];
-    let fade4 = fade[4];
-    let fade5 = fade[5];
-    let fade6 = fade[6];
-    let fade7 = fade[7];
     let v_at0 = v_start + key * v_row;
     let v_at1 = v_start + min(key + 1, last) * v_row;
     let v_at2 = v_start + min(key + 2, last) * v_row;
@@ -193,32 +242,33 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       let v1 = mat4x4<f32>(v[v_at4 + c], v[v_at5 + c], v[v_at6 + c], v[v_at7 + c]);
       let v2 = mat4x4<f32>(v[v_at8 + c], v[v_at9 + c], v[v_at10 + c], v[v_at11 + c]);
       let v3 = mat4x4<f32>(v[v_at12 + c], v[v_at13 + c], v[v_at14 + c], v[v_at15 + c]);
-      y[y_at + c] = y[y_at + c] * fade0 + v0 * p0[0] + v1 * p0[1] + v2 * p0[2] + v3 * p0[3];
+      y[y_at + c] = y[y_at + c] * fade0 + v0 * s0[0] + v1 * s0[1] + v2 * s0[2] + v3 * s0[3];
       if (rows > 1) {
-        y[y_at + y_row + c] = y[y_at + y_row + c] * fade1 + v0 * p1[0] + v1 * p1[1] + v2 * p1[2] + v3 * p1[3];
+        y[y_at + y_row + c] = y[y_at + y_row + c] * fade1 + v0 * s1[0] + v1 * s1[1] + v2 * s1[2] + v3 * s1[3];
       }
       if (rows > 2) {
-        y[y_at + 2 * y_row + c] = y[y_at + 2 * y_row + c] * fade2 + v0 * p2[0] + v1 * p2[1] + v2 * p2[2] + v3 * p2[3];
+        y[y_at + 2 * y_row + c] = y[y_at + 2 * y_row + c] * fade2 + v0 * s2[0] + v1 * s2[1] + v2 * s2[2] + v3 * s2[3];
       }
       if (rows > 3) {
-        y[y_at + 3 * y_row + c] = y[y_at + 3 * y_row + c] * fade3 + v0 * p3[0] + v1 * p3[1] + v2 * p3[2] + v3 * p3[3];
+        y[y_at + 3 * y_row + c] = y[y_at + 3 * y_row + c] * fade3 + v0 * s3[0] + v1 * s3[1] + v2 * s3[2] + v3 * s3[3];
       }
       if (rows > 4) {
-        y[y_at + 4 * y_row + c] = y[y_at + 4 * y_row + c] * fade4 + v0 * p4[0] + v1 * p4[1] + v2 * p4[2] + v3 * p4[3];
+        y[y_at + 4 * y_row + c] = y[y_at + 4 * y_row + c] * fade4 + v0 * s4[0] + v1 * s4[1] + v2 * s4[2] + v3 * s4[3];
       }
       if (rows > 5) {
-        y[y_at + 5 * y_row + c] = y[y_at + 5 * y_row + c] * fade5 + v0 * p5[0] + v1 * p5[1] + v2 * p5[2] + v3 * p5[3];
+        y[y_at + 5 * y_row + c] = y[y_at + 5 * y_row + c] * fade5 + v0 * s5[0] + v1 * s5[1] + v2 * s5[2] + v3 * s5[3];
       }
       if (rows > 6) {
-        y[y_at + 6 * y_row + c] = y[y_at + 6 * y_row + c] * fade6 + v0 * p6[0] + v1 * p6[1] + v2 * p6[2] + v3 * p6[3];
+        y[y_at + 6 * y_row + c] = y[y_at + 6 * y_row + c] * fade6 + v0 * s6[0] + v1 * s6[1] + v2 * s6[2] + v3 * s6[3];
       }
       if (rows > 7) {
-        y[y_at + 7 * y_row + c] = y[y_at + 7 * y_row + c] * fade7 + v0 * p7[0] + v1 * p7[1] + v2 * p7[2] + v3 * p7[3];
+        y[y_at + 7 * y_row + c] = y[y_at + 7 * y_row + c] * fade7 + v0 * s7[0] + v1 * s7[1] + v2 * s7[2] + v3 * s7[3];
       }
     }
   }
+  var sums = array<f32, 8>(sum0, sum1, sum2, sum3, sum4, sum5, sum6, sum7);
   for (var r = 0u; r < rows; r++) {
-    let scale = select(0.0, 1.0 / sum[r], sum[r] > 0);
+    let scale = select(0.0, 1.0 / sums[r], sums[r] > 0);
     for (var c = 0u; c < v_size4; c++) {
       y[y_at + r * y_row + c] *= scale;
     }
