@@ -26,6 +26,7 @@ struct Params {
 
 var<workgroup> sums: array<mat4x4<f32>, lanes>;
 
+// How codes are read: all that differs between linear_q8, _q4, _q3 and _q2.
 struct Codes {
   k0: vec4<u32>,
   k1: vec4<u32>,
@@ -44,6 +45,8 @@ fn codes(panel: u32, quad: u32) -> Codes {
     (a >> vec4<u32>(6)) & mask,
   );
 }
+
+// From here on all four are the same.
 
 struct Steps {
   scale: mat4x4<f32>,

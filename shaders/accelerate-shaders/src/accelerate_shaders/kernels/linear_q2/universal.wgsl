@@ -24,10 +24,13 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> residual: array<f32>;
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
+// How codes are read: all that differs between linear_q8, _q4, _q3 and _q2.
 fn code(k: u32, panel: u32, lane: u32) -> u32 {
   let step = panel * ((params.k + 3) / 4) + k / 4;
   return (w[step * 4 + lane / 4] >> (lane % 4 * 8 + k % 4 * 2)) & 3;
 }
+
+// From here on all four are the same.
 
 // Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.
 fn erf(v: f32) -> f32 {

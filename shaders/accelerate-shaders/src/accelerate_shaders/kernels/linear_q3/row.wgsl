@@ -24,6 +24,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> residual: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
 
+// How codes are read: all that differs between linear_q8, _q4, _q3 and _q2.
 struct Codes {
   k0: u32,
   k1: u32,
@@ -49,6 +50,8 @@ fn codes(columns: u32, quad: u32) -> Codes {
     ((a >> 6u) & mask) | ((h >> 1u) & top),
   );
 }
+
+// From here on all four are the same.
 
 fn halves(pairs: vec2<u32>) -> vec4<f32> {
   return vec4(unpack2x16float(pairs.x), unpack2x16float(pairs.y));

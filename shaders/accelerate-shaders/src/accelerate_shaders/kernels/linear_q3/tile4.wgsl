@@ -25,6 +25,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> residual: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;
 
+// How codes are read: all that differs between linear_q8, _q4, _q3 and _q2.
 struct Codes {
   k0: vec4<u32>,
   k1: vec4<u32>,
@@ -48,6 +49,8 @@ fn codes(panel: u32, quad: u32) -> Codes {
     ((a >> vec4<u32>(6)) & mask) | ((h >> vec4<u32>(1)) & top),
   );
 }
+
+// From here on all four are the same.
 
 struct Steps {
   scale: mat4x4<f32>,

@@ -24,6 +24,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> residual: array<f32>;
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;
 
+// How codes are read: all that differs between linear_q8, _q4, _q3 and _q2.
 // The byte of a column in a step of a panel.
 fn byte(step: u32, lane: u32) -> u32 {
   return w[step * 4 + lane / 4] >> (lane % 4 * 8);
@@ -37,6 +38,8 @@ fn code(k: u32, panel: u32, lane: u32) -> u32 {
   let high = byte(highs + panel * ((params.k + 7) / 8) + k / 8, lane) >> (k % 8);
   return (low & 3) | ((high & 1) << 2);
 }
+
+// From here on all four are the same.
 
 // Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.
 fn erf(v: f32) -> f32 {

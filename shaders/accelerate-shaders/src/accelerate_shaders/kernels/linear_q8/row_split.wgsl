@@ -26,6 +26,7 @@ struct Params {
 
 var<workgroup> sums: array<mat4x4<f32>, lanes>;
 
+// How codes are read: all that differs between linear_q8, _q4, _q3 and _q2.
 struct Codes {
   k0: vec4<u32>,
   k1: vec4<u32>,
@@ -38,6 +39,8 @@ fn codes(panel: u32, quad: u32) -> Codes {
   let i = panel * params.k + quad * 4;
   return Codes(w[i], w[i + 1], w[i + 2], w[i + 3]);
 }
+
+// From here on all four are the same.
 
 struct Steps {
   scale: mat4x4<f32>,
