@@ -78,7 +78,7 @@ def concrete(
     """Return `target` with a browser where the backend needs one: preferred, else first found."""
     if target.browser not in (None, "*"):
         return target
-    found = [one.target for one in available if one.is_available and target.covers(one.target)]
+    found = [one.target for one in available if one.is_available and _serves(one, target)]
     for one in found:
         if prefer is not None and one.browser == prefer:
             return attrs.evolve(one, engine=target.engine)
@@ -103,18 +103,23 @@ def _targets(
             yield target, None if one.is_available else _missing(target, one)
         # A required browser is never left out in silence.
         for needed in benchmark.required:
-            if asked.covers(needed) and not any(needed.covers(offer.target) for offer in usable):
+            if asked.covers(needed) and not any(_serves(one, needed) for one in usable):
                 yield _one(needed, offers)
 
 
 def _one(asked: Target, offers: Sequence[Availability]) -> tuple[Target, BackendUnavailable | None]:
     for offer in offers:
-        if asked.covers(offer.target) and offer.is_available:
+        if _serves(offer, asked) and offer.is_available:
             return attrs.evolve(offer.target, engine=asked.engine), None
     for offer in offers:
-        if asked.covers(offer.target):
+        if _serves(offer, asked):
             return asked, _missing(asked, offer)
     return asked, _nothing(asked, offers)
+
+
+def _serves(offer: Availability, asked: Target) -> bool:
+    """Whether an offer is for a target; one that names no engine is for all of a backend's."""
+    return asked.covers(attrs.evolve(offer.target, engine=offer.target.engine or asked.engine))
 
 
 def _missing(target: Target, offer: Availability) -> BackendUnavailable:

@@ -45,6 +45,29 @@ def test_shows_a_table_and_keeps_nothing(accel: Accel, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_profile_says_what_each_kernel_took_and_who_times_none(
+    accel: Accel, tmp_path: Path
+) -> None:
+    file = tmp_path / "trace.json"
+    words = ["--on", "wgpu", "--on", "cpu", "--repeats", 3, "--trace", file]
+    done = accel("bench", TINY, *words)
+    assert done.returncode == 0, done.stderr
+    assert "tiny_mlp on wgpu fp32 batch 1 x32: 2 dispatches" in done.stdout
+    assert "linear/" in done.stdout and "100.0%" in done.stdout
+    assert "on cpu fp32 batch 1 x32: this engine does not time single kernels" in done.stdout
+    events = json.loads(file.read_text())["traceEvents"]
+    assert [one["ph"] for one in events] == ["M", "X", "X", "M"]
+    assert all(one["name"].startswith("linear/") and one["dur"] > 0 for one in events[1:3])
+
+
+def test_a_trace_that_cannot_be_written_is_refused_first(accel: Accel, tmp_path: Path) -> None:
+    for file, what in ((tmp_path, "is a folder"), (tmp_path / "no" / "x", "there is no folder")):
+        done = accel("bench", TINY, "--trace", file)
+        assert done.returncode == 2
+        assert what in done.stderr and "--trace" in done.stderr
+        assert "[1/1]" not in done.stderr
+
+
 @pytest.fixture
 def product(tmp_path: Path) -> Path:
     """A product with a random matrix: rounding its weights shows."""

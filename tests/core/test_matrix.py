@@ -70,6 +70,11 @@ def test_a_backend_without_any_browser_is_one_missing_cell() -> None:
 def test_the_engine_that_was_asked_stays() -> None:
     (only,) = cells(["wasm/plan:firefox"], models=["a"])
     assert str(only.cell.target) == "wasm/plan:firefox"
+    # Who offers a browser offers it with every engine.
+    assert only.missing is None
+    found, _ = cells(["wasm/plan:*"], models=["a"], required=["wasm/plan:firefox"])
+    assert found.is_required and found.missing is None
+    assert concrete(Target("wasm", "plan"), OFFERS["wasm"]) == Target("wasm", "plan", "firefox")
 
 
 def test_select_keeps_what_matches_and_refuses_nothing() -> None:

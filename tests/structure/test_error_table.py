@@ -40,6 +40,7 @@ BAD_INPUT = {
     "a repository that is hostile or has nothing to use",
     "a folder to write to that holds something else",
     "a time or a size that is none",
+    "a trace that cannot be written",
     "a target that replays no plans",
     "a plan that is damaged or of another version",
     "a picture that cannot be drawn",

@@ -43,9 +43,7 @@ class Loader:
         self, name: str, spec: ModelSpec, options: LoadOptions, sizes: Sizes
     ) -> PageModel:
         """Prepare a model where the engine does so, and load it under a name."""
-        begin = time.perf_counter()
-        prepared = await self._prepare(spec, sizes)
-        prepare_ms = (time.perf_counter() - begin) * 1e3 if self.module.prepare else 0.0
+        prepared, prepare_ms = await self._prepare(spec, sizes)
         ready = prepared.spec
         check_format(ready, self.module.formats, self.info.target)
         if self.check_load is not None:
@@ -75,11 +73,12 @@ class Loader:
             name=name,
             phases=Phases(
                 fetch_ms=loaded.fetch_ms,
-                compile_ms=prepare_ms + loaded.compile_ms,
+                compile_ms=loaded.compile_ms + (prepare_ms or 0.0),
                 first_run_ms=loaded.first_run_ms,
             ),
             is_cached=loaded.is_cached,
-            details={**loaded.details, **prepared.details},
+            details={**loaded.details, **prepared.details}
+            | ({} if prepare_ms is None else {"prepare_ms": prepare_ms}),
             is_sized=self.module.prepare is not None and not free_dimensions(ready),
         )
 
@@ -87,13 +86,16 @@ class Loader:
         """Drop a model from the page."""
         await self.ask(lambda id, _: Unload(id=id, model=page.name))
 
-    async def _prepare(self, spec: ModelSpec, sizes: Sizes) -> Prepared:
+    async def _prepare(self, spec: ModelSpec, sizes: Sizes) -> tuple[Prepared, float | None]:
+        """Return what to load, and how long the engine took to make it; None where it does not."""
         prepare = self.module.prepare
         if prepare is None:
-            return Prepared(spec)
+            return Prepared(spec), None
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         self.tell(f"preparing {spec.name}" + (f" for {listed}" if listed else ""))
-        return await asyncio.to_thread(prepare, spec, sizes, self.info, self.ctx)
+        begin = time.perf_counter()
+        prepared = await asyncio.to_thread(prepare, spec, sizes, self.info, self.ctx)
+        return prepared, (time.perf_counter() - begin) * 1e3
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -60,6 +60,10 @@ export class PlanEngine extends ModelEngine<Model, Kept> {
     const plan = readPlan(asset.bytes);
     checkDevice(plan, device);
     checkWeights(plan, weightsFile);
+    const compiledBefore = kernels.compiled;
+    // Compiled while the weights are on their way.
+    const pipelines = Promise.all(plan.pipelines.map((one) => kernels.pipeline(one)));
+    pipelines.catch(() => undefined);
     let isCached = asset.isCached;
     const parts = plan.buffers.filter(({ role }) => role === "weights");
     const buffers = await weights.acquire(weightsKey(request), parts, async () => {
@@ -71,9 +75,9 @@ export class PlanEngine extends ModelEngine<Model, Kept> {
     });
     try {
       const fetchedAt = performance.now();
-      const compiledBefore = kernels.compiled;
       this.context.progress("compiling the kernels");
-      const replay = await Replay.create(device, plan, kernels, buffers, request.profile === true);
+      const isTimed = request.profile === true;
+      const replay = await Replay.create(device, plan, kernels, await pipelines, buffers, isTimed);
       const report: LoadReport = {
         model: request.model,
         fetch_ms: fetchedAt - startedAt,

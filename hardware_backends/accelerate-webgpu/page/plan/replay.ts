@@ -38,14 +38,14 @@ export class Replay {
   ) {}
 
   /** Make a plan ready to run, with its weights, which stay the caller's. */
-  static async create(
+  static create(
     device: GPUDevice,
     plan: Plan,
     kernels: Kernels,
+    pipelines: readonly GPUComputePipeline[],
     weights: readonly GPUBuffer[],
     isTimed: boolean,
   ): Promise<Replay> {
-    const pipelines = await Promise.all(plan.pipelines.map((one) => kernels.pipeline(one)));
     return checked(device, `plan ${plan.name}`, () => {
       const paramBytes = plan.data.subarray(0, plan.params_bytes);
       const params = filled(device, Math.max(16, plan.params_bytes), paramBytes, GPUBufferUsage.UNIFORM);
