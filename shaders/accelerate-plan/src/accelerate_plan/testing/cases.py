@@ -77,6 +77,8 @@ def read_cases(kernel: Kernel, folder: Path) -> tuple[Case, ...]:
     for number, one in enumerate(table):
         name = one.get("name", number) if isinstance(one, dict) else number
         where = f"{path}, case {name!r}"
+        if not isinstance(one, dict):
+            raise PluginError("a case is a table", where=where)
         try:
             case: Case = structure(one, Case, where=where)
         except AccelerateError as error:
