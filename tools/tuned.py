@@ -19,7 +19,6 @@ from accelerate_plan.choosing import choice
 from accelerate_plan.commands.working import scratch_host, worker_of
 from accelerate_plan.devices import device_of
 from accelerate_plan.kernels import Device
-from accelerate_plan.measuring import Timing
 from accelerate_plan.showing import constants_text
 from accelerate_plan.tuning import speed_workloads, tune
 from accelerate_plan.tuning_book import Book, sizes_of
@@ -43,15 +42,14 @@ class Adapter:
 
 async def measure(host: Host, text: str, catalogue: Catalogue, names: list[str]) -> Adapter:
     """Return the book of a target's adapter, made anew."""
-
-    def tell(workload: Workload, timings: list[Timing]) -> None:
-        print(f"{text} {workload.operation} {workload.label}", file=sys.stderr, flush=True)
-
     async with worker_of(host, Target.parse(text)) as worker:
         device = device_of(worker.info)
         workloads = speed_workloads(catalogue, names)
-        entries = await tune(worker, catalogue, workloads, host.context, tell)
-        return Adapter(device, Book(device.adapter).with_entries(entries))
+        book = Book(device.adapter)
+        async for one in tune(worker, catalogue, workloads, host.context):
+            print(f"{text} {one.workload.operation} {one.workload.label}", file=sys.stderr)
+            book = book.with_entries(one.entries)
+        return Adapter(device, book)
 
 
 def table(catalogue: Catalogue, names: list[str], adapters: list[Adapter]) -> str:

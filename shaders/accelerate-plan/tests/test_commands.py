@@ -78,7 +78,7 @@ def test_tuning_makes_a_measurement_of_a_guess(accel: Run, tmp_path: Path) -> No
     said = _json(accel, "kernels", "tune", "fill", "--on", "wgpu", "--db", "kernels.duckdb")
     book = json.loads(Path(said["book"]).read_text())
     assert "llvmpipe" in said["adapter"] and book["adapter"] == said["adapter"]
-    assert said["measured"] == len(book["entries"]) == 3
+    assert said["measured"] == len(book["entries"]) >= 2
     assert {one["operation"] for one in book["entries"]} == {"fill"}
     assert all(one["median_ms"] > 0 and one["samples"] for one in book["entries"])
     assert reasons().count("measured") == 1

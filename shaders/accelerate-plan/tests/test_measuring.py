@@ -118,12 +118,10 @@ async def test_tuning_measures_each_size_once_and_only_where_there_is_a_choice(
     costs = {"rows4": 0.5, "shared": 20.0, "rows": 0.75, "elements": 1.0}
     worker = Clockwork(ctx, costs, has_timestamps=True)
     workloads = [one for _ in range(2) for one in speed_workloads(CATALOGUE, [OPERATION])]
-    told: list[str] = []
-    entries = await tune(
-        worker, CATALOGUE, workloads, ctx, lambda one, timings: told.append(one.label)
-    )
+    found = [one async for one in tune(worker, CATALOGUE, workloads, ctx)]
+    entries = [entry for one in found for entry in one.entries]
     labels = [one.label for one in speed_workloads(CATALOGUE, [OPERATION])]
-    assert told == labels
+    assert [one.workload.label for one in found] == labels
     assert {one.variant for one in entries} == {"rows4", "shared", "rows"}
     fastest = min(entries, key=lambda one: one.median_ms)
     assert fastest.variant == "rows4" and fastest.adapter.startswith("unnamed adapter")

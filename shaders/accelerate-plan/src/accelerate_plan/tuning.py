@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
+
+import attrs
 
 from accelerate_core.protocols import Context, Worker
 from accelerate_core.types import WorkerInfo
@@ -19,20 +21,24 @@ from .tuning_book import Measured, sizes_of, source_of
 from .workload import Workload, of_case
 
 
+@attrs.frozen
+class Tuned:
+    """What was measured of one step: for people, and for the book."""
+
+    workload: Workload
+    timings: list[Timing]  #: the fastest first
+    entries: list[Measured]
+
+
 async def tune(
-    worker: Worker,
-    catalogue: Catalogue,
-    workloads: Iterable[Workload],
-    ctx: Context,
-    tell: Callable[[Workload, list[Timing]], None],
-) -> list[Measured]:
-    """Return what each workload takes with each variant; one class of sizes is measured once.
+    worker: Worker, catalogue: Catalogue, workloads: Iterable[Workload], ctx: Context
+) -> AsyncIterator[Tuned]:
+    """Yield what each workload takes with each variant; one class of sizes is measured once.
 
     A step that only one variant can do is left out: nothing is to be chosen.
     """
     device = device_of(worker.info)
     known: set[tuple[str, tuple[tuple[str, int], ...]]] = set()
-    found: list[Measured] = []
     for workload in workloads:
         kind = (workload.operation, tuple(sorted(sizes_of(workload.params).items())))
         choices = list(candidates(catalogue.kernel(workload.operation), workload.step(), device))
@@ -40,9 +46,8 @@ async def tune(
             continue
         known.add(kind)
         timings = await measure(worker, catalogue, workload, choices, ctx)
-        tell(workload, timings)
-        found += [measured(workload, one, worker.info, device.adapter) for one in timings]
-    return found
+        entries = [measured(workload, one, worker.info, device.adapter) for one in timings]
+        yield Tuned(workload, timings, entries)
 
 
 def measured(workload: Workload, timing: Timing, info: WorkerInfo, adapter: str) -> Measured:

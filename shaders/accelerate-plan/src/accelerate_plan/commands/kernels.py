@@ -128,10 +128,12 @@ def tune(
 ) -> None:
     """Measure the variants on an adapter, and use the fastest from now on."""
     import asyncio
+    import contextlib
 
     from accelerate_core.cli.output import print_json, warn
 
     from ..devices import adapter_key
+    from ..tables import save
     from ..tuning import speed_workloads
     from ..tuning import tune as measure_all
     from ..tuning_book import read_book, write_book
@@ -140,44 +142,45 @@ def tune(
 
     target = plan_target(on, where="--on")
     host, catalogue = _loaded(operations or [])
-    program = None if model is None else program_of(host, model, batch, sequence)
-    store = None if db is None else _open_store(host, db)
+    names = operations or sorted(catalogue.kernels)
+    if model is None:
+        workloads = list(speed_workloads(catalogue, names))
+    else:
+        steps = of_program(catalogue, program_of(host, model, batch, sequence))
+        workloads = [one for one in steps if one.operation in names]
+    said: dict[str, Any] = {"measured": 0}
 
-    def tell(workload: Workload, timings: list[Timing]) -> None:
-        first = timings[0]
-        margin = timings[1].median_ms / max(first.median_ms, 1e-9)
-        warn(
-            f"{workload.operation} {workload.label}: {first.choice.variant.name} "
-            f"{first.median_ms:.3g} ms, {margin:.2f} times as fast as the next"
-        )
-
-    async def run() -> tuple[str, list[Any]]:
+    async def run(store: Store | None) -> None:
         with scratch_host(host) as scratch:
             async with worker_of(scratch, target) as worker:
-                names = operations or sorted(catalogue.kernels)
-                if program is None:
-                    workloads = list(speed_workloads(catalogue, names))
-                else:
-                    found = of_program(catalogue, program)
-                    workloads = [one for one in found if one.operation in names]
-                entries = await measure_all(worker, catalogue, workloads, scratch.context, tell)
-                return adapter_key(worker.info), entries
+                said["adapter"] = adapter_key(worker.info)
+                state = host.context.state_dir
+                said["book"] = str(write_book(state, read_book(state, said["adapter"])))
+                async for one in measure_all(worker, catalogue, workloads, scratch.context):
+                    warn(_fastest(one.workload, one.timings))
+                    # At once: whoever interrupts this keeps what was measured.
+                    book = read_book(state, said["adapter"]).with_entries(one.entries)
+                    write_book(state, book)
+                    if store is not None:
+                        save(store, one.entries)
+                    said["measured"] += len(one.entries)
 
-    adapter, entries = asyncio.run(run())
-    path = write_book(
-        host.context.state_dir, read_book(host.context.state_dir, adapter).with_entries(entries)
-    )
-    if store is not None:
-        from ..tables import save
-
-        try:
-            save(store, entries)
-        finally:
-            store.close()
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(contextlib.closing(_open_store(host, db))) if db else None
+        asyncio.run(run(store))
     if as_json:
-        print_json({"adapter": adapter, "book": str(path), "measured": len(entries)})
+        print_json(said)
     else:
-        typer.echo(f"{adapter}: {len(entries)} measurements, kept in {path}")
+        typer.echo(f"{said['adapter']}: {said['measured']} measurements, kept in {said['book']}")
+
+
+def _fastest(workload: Workload, timings: list[Timing]) -> str:
+    first, second = timings[:2]
+    margin = second.median_ms / max(first.median_ms, 1e-9)
+    return (
+        f"{workload.operation} {workload.label}: {first.choice.variant.name} "
+        f"{first.median_ms:.3g} ms, {margin:.2f} times as fast as the next"
+    )
 
 
 def _loaded(operations: list[str]) -> tuple[Host, Catalogue]:
