@@ -126,6 +126,12 @@ FAULTS: dict[str, tuple[str, str, str]] = {
     "a binding too few": (DOUBLE, WGSL.replace("@binding(2)", "@binding(3)"), "not declared"),
     "an override without a value": (DOUBLE, WGSL + "override more: u32 = 1;", "more"),
     "a constant without override": (DOUBLE, WGSL.replace("override", "const"), "overrides"),
+    "specialise of no param": (DOUBLE + 'specialise = ["size"]', WGSL, "size"),
+    "a specialised param without override": (
+        DOUBLE + 'specialise = ["count"]',
+        WGSL,
+        "overrides",
+    ),
     "tune of no constant": (DOUBLE + "tune = { tile = [1] }", WGSL, "tile"),
 }
 
