@@ -47,6 +47,8 @@ BAD_INPUT = {
     "an operation that no kernel does",
     "a model that no kernels cover",
     "a model whose shapes are not fixed",
+    "an operator with settings that no kernel has",
+    "inputs too small for a model",
 }
 KITS = (
     "accelerate_core/testing",

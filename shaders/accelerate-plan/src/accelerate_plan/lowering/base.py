@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from accelerate_core.errors import Unsupported
+from accelerate_core.errors import ModelError, Unsupported
 
 from ..graph import Graph, Node, Shape
 from ..program import Program, ProgramBuilder
@@ -40,13 +40,17 @@ class Lowering:
         self._tensors: dict[str, str] = {}  # the graph's names -> the program's
 
     def run(self) -> Program:
-        """Return the program; Unsupported names the first node that cannot be lowered."""
+        """Return the program; Unsupported names the first node that cannot be lowered.
+
+        ModelError where the sizes of the inputs leave a tensor without elements.
+        """
         for name in self.graph.inputs:
             value = self.graph.value(name)
             self._tensors[name] = self.out.input(name, value.dtype, value.shape)
         for node in self.graph.nodes:
             if node.op not in LOWERINGS:
                 raise self.refuse(node, "no kernel does it")
+            self._refuse_nothing(node)
             LOWERINGS[node.op](self, node)
         for name in self.graph.outputs:
             tensor = self.operand(name)
@@ -79,6 +83,16 @@ class Lowering:
     def bind(self, name: str, tensor: str) -> None:
         """Say which tensor of the program holds a tensor of the graph."""
         self._tensors[name] = tensor
+
+    def _refuse_nothing(self, node: Node) -> None:
+        for name in node.outputs:
+            if name and 0 in self.shape(name):
+                shape = " x ".join(str(size) for size in self.shape(name))
+                raise ModelError(
+                    f"these inputs are too small: nothing is left of them ({shape})",
+                    where=f"model {self.graph.name}, node {node.label or name}",
+                    hint="Give larger sizes to the free dimensions, or longer inputs.",
+                )
 
     def refuse(self, node: Node, why: str) -> Unsupported:
         """Return the error for a node that cannot be lowered."""
