@@ -30,13 +30,24 @@ class LoadedModel:
     """Run a model with inputs of any size it takes."""
 
     def __init__(
-        self, spec: ModelSpec, make: Callable[[Mapping[str, int]], Replay], first: Mapping[str, int]
+        self,
+        spec: ModelSpec,
+        make: Callable[[Mapping[str, int]], Replay],
+        first: Mapping[str, int],
+        *,
+        is_guess: bool = False,
     ) -> None:
         self._spec = spec
         self._make = make
         self._replays: OrderedDict[Sizes, Replay] = OrderedDict()
-        replay = self._replay(first)
-        self.details: Mapping[str, Any] = {
+        self.details: Mapping[str, Any] = {}
+        try:
+            replay = self._replay(first)
+        except ModelError:
+            if not is_guess:
+                raise
+            return  # sizes nobody asked for may leave nothing of a signal
+        self.details = {
             "dispatches": len(replay.plan.dispatches),
             "pipelines": len(replay.plan.pipelines),
             "weights_bytes": replay.plan.weights_bytes,
@@ -83,7 +94,8 @@ class Loader:
             return self._open(plan_for(spec, dimensions, self._device, self._ctx), options)
 
         free = {size for one in spec.inputs for size in one.shape if isinstance(size, str)}
-        return LoadedModel(spec, make, {name: options.dimensions.get(name, 1) for name in free})
+        first = {name: options.dimensions.get(name, 1) for name in free}
+        return LoadedModel(spec, make, first, is_guess=not free <= set(options.dimensions))
 
     def _open(self, spec: ModelSpec, options: LoadOptions) -> Replay:
         where = f"model {spec.name} ({spec.source})"
