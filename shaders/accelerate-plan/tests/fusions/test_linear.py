@@ -101,6 +101,34 @@ def test_layers_of_one_input_become_one() -> None:
     assert (step.params["n"], step.params["block"], step.params["block_stride"]) == (21, 7, 64)
 
 
+def test_a_layer_puts_out_the_parts_it_is_split_into() -> None:
+    fused = check(
+        """(float[2, 3, 5] x) => (float[2, 3, 4] q, float[2, 3, 4] k, float[2, 3, 4] v)
+        { f = Reshape(x, flat)  a = Gemm(f, wide, long)  b = Reshape(a, full)
+          q, k, v = Split <axis = 2> (b, parts) }""",
+        {"x": X},
+        {
+            "flat": np.array([6, 5]),
+            "full": np.array([2, 3, 12]),
+            "wide": random(5, 12),
+            "long": random(12),
+            "parts": np.array([4, 4, 4]),
+        },
+    )
+    (step,) = fused.program.steps
+    assert (step.params["n"], step.params["block"]) == (12, 4)
+
+
+def test_unequal_parts_are_cut_out_of_one_tensor() -> None:
+    fused = check(
+        """(float[2, 3, 5] x) => (float[2, 3, 4] q, float[2, 3, 8] k)
+        { a = MatMul(x, wide)  q, k = Split <axis = 2> (a, parts) }""",
+        {"x": X},
+        {"wide": random(5, 12), "parts": np.array([4, 8])},
+    )
+    assert fused.operators == {"plan.Linear": 1, "Split": 1}
+
+
 def test_layers_of_different_work_are_not_joined() -> None:
     fused = check(
         """(float[2, 3, 5] x) => (float[2, 3, 5] y)

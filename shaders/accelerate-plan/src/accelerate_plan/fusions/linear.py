@@ -136,9 +136,11 @@ def merge_linear(graph: Graph) -> None:
     """Make one layer of several that read the same tensor and have weights of one shape.
 
     Its blocks of columns are put out as tensors of their own, so queries, keys and values take
-    one dispatch.
+    one dispatch. So are those of a layer whose columns are split.
     """
     rewriter = Rewriter(graph)
+    for node in rewriter.nodes("Split"):
+        _split(rewriter, node)
     groups: dict[tuple[object, ...], list[Node]] = {}
     for node in rewriter.nodes("plan.Linear"):
         x, weight, _, residual = node.inputs
@@ -159,6 +161,24 @@ def merge_linear(graph: Graph) -> None:
         for start in range(0, len(nodes), most):
             if len(part := nodes[start : start + most]) > 1:
                 rewriter.replace(part, [_merged(rewriter, part)])
+
+
+def _split(rewriter: Rewriter, split: Node) -> None:
+    """Let a layer put out the equal parts that its columns are cut into."""
+    shape = rewriter.shape(split.inputs[0])
+    old, name = [split], split.inputs[0]
+    while (view := rewriter.maker(name, *VIEWS)) and rewriter.only_user(name) is old[-1]:
+        old.append(view)
+        name = view.inputs[0]
+    linear = rewriter.maker(name, "plan.Linear")
+    if linear is None or rewriter.only_user(name) is not old[-1] or linear.inputs[3]:
+        return
+    widths = {rewriter.shape(part)[-1] for part in split.outputs}
+    is_last = split.attribute("axis", 0) % len(shape) == len(shape) - 1
+    if is_last and len(widths) == 1 and rewriter.shape(name)[-1] == shape[-1]:
+        attributes = {**linear.attributes, "blocks": len(split.outputs)}
+        new = attrs.evolve(linear, outputs=split.outputs, attributes=attributes)
+        rewriter.replace([linear, *old], [new])
 
 
 def _merged(rewriter: Rewriter, nodes: list[Node]) -> Node:
