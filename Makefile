@@ -14,7 +14,7 @@ BUILT := hardware_backends/accelerate-webnn/src/accelerate_webnn/static/engine.j
 UV := $(or $(shell command -v uv),.build/uv/bin/uv)
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.build/uv/bin:$(PATH)
 
-.PHONY: help demo test lint bench soak build docs families setup page browsers clean
+.PHONY: help demo test lint bench soak build docs families engine setup page browsers clean
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -43,9 +43,13 @@ build: page  ## wheels and sdists of every distribution into dist/
 
 docs: $(DONE)/python  ## write the pages of docs/ that are made from the source
 	python -m tools.docs
+	python -m tools.engine --lists
 
 families: setup browsers $(DONE)/torch  ## run every model family everywhere, and write docs/models.md
 	python -m tools.models
+
+engine: setup browsers $(DONE)/torch  ## run every model on our own engine, and write docs/engine.md
+	python -m tools.engine
 
 setup: $(DONE)/python $(BUILT) $(DONE)/model
 
