@@ -7,9 +7,8 @@ import json
 from enum import IntEnum
 from pathlib import Path
 
-import pytest
-
 import accelerate_shaders
+import pytest
 from accelerate_plan import codes
 
 KERNELS = Path(accelerate_shaders.__file__).parent / "kernels"
