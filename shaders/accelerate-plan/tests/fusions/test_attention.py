@@ -187,6 +187,33 @@ def test_sequences_in_front_of_batches_are_read_by_their_strides() -> None:
     assert [step.operation for step in fused.program.steps] == ["attention"]
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_windows_are_more_batches(batch: int) -> None:
+    windows = 3
+    shape = (batch, windows, ROWS, WIDTH)
+    axes = ", ".join(map(str, shape))
+    fused = check(
+        f"""(float[{axes}] q, float[{axes}] k, float[{axes}] v) => (float[{axes}] y) {{
+        a = Reshape(q, heads)  qh = Transpose <perm = [0, 1, 3, 2, 4]> (a)
+        b = Reshape(k, heads)  kh = Transpose <perm = [0, 1, 3, 4, 2]> (b)
+        c = Reshape(v, heads)  vh = Transpose <perm = [0, 1, 3, 2, 4]> (c)
+        s = MatMul(qh, kh)  d = Div(s, divisor)  e = Add(d, bias)  f = Add(e, apart)
+        p = Softmax(f)  m = MatMul(p, vh)
+        h = Transpose <perm = [0, 1, 3, 2, 4]> (m)  y = Reshape(h, joined) }}""",
+        {name: random(*shape, seed=seed) for seed, name in enumerate("qkv")},
+        {
+            "heads": integers(0, 0, 0, HEADS, SIZE),
+            "joined": integers(0, 0, 0, WIDTH),
+            "divisor": np.array(2.5, np.float32),
+            "bias": np.where(np.eye(ROWS, k=1) > 0, LOWEST, random(HEADS, ROWS, ROWS, seed=4)),
+            "apart": np.where(random(windows, 1, ROWS, ROWS, seed=5) > 1, LOWEST, 0),
+        },
+    )
+    # The masks of all windows are one constant; it is repeated where there are several batches.
+    steps = [step.operation for step in fused.program.steps]
+    assert steps == ["copy", "attention"][2 - batch :]
+
+
 def test_shares_that_are_put_out_keep_the_softmax() -> None:
     body = FORMS["plain"].replace("p = Softmax(s)", "p = Softmax(s)")
     head = HEAD.replace(") =>", ") =>").replace(

@@ -49,7 +49,7 @@ def fuse_attention(graph: Graph) -> None:
 
 def _fuse(rewriter: Rewriter, masks: Masks, softmax: Node) -> None:
     rank = len(rewriter.shape(softmax.inputs[0]))
-    if rank not in (3, 4) or softmax.attribute("axis", -1) % rank != rank - 1:
+    if rank < 3 or softmax.attribute("axis", -1) % rank != rank - 1:
         return
     mix = _mixing(rewriter, softmax.outputs[0])
     scores = _scores(rewriter, masks, softmax.inputs[0])
@@ -57,7 +57,7 @@ def _fuse(rewriter: Rewriter, masks: Masks, softmax: Node) -> None:
         return
     sizes = _sizes(rewriter, softmax, mix)
     lead = rewriter.shape(scores.product.outputs[0])[:-2]
-    heads = lead[1] if len(lead) == 2 else sizes.heads
+    heads = lead[-1] if len(lead) >= 2 else sizes.heads
     if sizes.heads % heads:
         return
     query, key, value = scores.product.inputs[0], scores.product.inputs[1], mix.inputs[1]
@@ -139,9 +139,12 @@ def _mixing(rewriter: Rewriter, shares: str) -> Node | None:
 
 
 def _sizes(rewriter: Rewriter, softmax: Node, mix: Node) -> _Sizes:
-    """Return sizes; where batch and heads are one axis, what follows may tell them apart."""
+    """Return sizes; where batch and heads are one axis, what follows may tell them apart.
+
+    What is in front of batch, heads and rows (windows of an image) are more batches.
+    """
     *lead, rows, columns = rewriter.shape(softmax.inputs[0])
-    batch, heads = lead if len(lead) == 2 else (1, lead[0])
+    batch, heads = math.prod(lead[:-1]), lead[-1]
     view = rewriter.only_user(mix.outputs[0], "Reshape")
     if len(lead) == 1 and view:
         shape = rewriter.shape(view.outputs[0])
@@ -210,13 +213,11 @@ def _result(
     if view and rewriter.shape(last) != by_head == rewriter.shape(view.outputs[0]):
         old, last = [mix, view], view.outputs[0]
     turn = rewriter.only_user(last, "Transpose")
-    if turn:
-        shape = rewriter.shape(last)
-        order = tuple(turn.attribute("perm") or ())
-        is_back = (shape == by_head and order == (0, 2, 1, 3)) or (
-            sizes.batch == 1 and shape == by_head[1:] and order == (1, 0, 2)
-        )
-        if is_back:
+    shape = rewriter.shape(last)
+    front = len(shape) - 3
+    if turn and math.prod(shape[:front]) == sizes.batch and shape[front:] == by_head[1:]:
+        back = (*range(front), front + 1, front, front + 2)
+        if tuple(turn.attribute("perm") or ()) == back:
             return [*old, turn], turn.outputs[0], []
     last = mix.outputs[0]
     if sizes.heads == 1 or sizes.q_length == 1:

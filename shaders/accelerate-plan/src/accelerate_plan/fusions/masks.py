@@ -74,6 +74,9 @@ class Masks:
         if found.factor != 1:
             found = Strided.contiguous(name, rewriter.shape(name))
         walk = found.expanded(shape).reshaped(scores)
+        if walk is None:  # batches of windows, each with a mask of its own
+            name = self._make("Expand", (name,), shape, "mask")
+            walk = Strided.contiguous(name, shape).reshaped(scores)
         if walk is None or (walk.strides[-1] != 1 and scores[-1] != 1):
             return None
         batch, head, row, _ = walk.strides
@@ -97,7 +100,14 @@ class Masks:
         return name
 
     def _sum(self, a: str, b: str) -> str:
-        if (a, b) not in self._sums:
+        if (a, b) in self._sums:
+            return self._sums[a, b]
+        left, right = self._rewriter.constant(a), self._rewriter.constant(b)
+        if left is not None and right is not None:
+            with np.errstate(over="ignore"):  # of two of the lowest numbers
+                total = np.maximum(left + right, np.float32(_LOWEST))
+            self._sums[a, b] = self._rewriter.add_constant("mask/sum", total)
+        else:
             shape = np.broadcast_shapes(self._rewriter.shape(a), self._rewriter.shape(b))
             self._sums[a, b] = self._make("Add", (a, b), shape, "mask")
         return self._sums[a, b]
