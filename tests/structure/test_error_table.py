@@ -49,6 +49,8 @@ BAD_INPUT = {
     "a model whose shapes are not fixed",
     "an operator with settings that no kernel has",
     "inputs too small for a model",
+    "a quantization that cannot be done",
+    "texts that cannot be calibrated with",
 }
 KITS = (
     "accelerate_core/testing",

@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from accelerate_core.errors import ModelError, Unsupported
 
+from .fusions.quantized import hide_three_bits
 from .graph import Graph, Node, Shape, Value
 from .halves import has_halves, names_of_halves, widen
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from accelerate_core.assets import AssetStore
     from accelerate_core.types import Array, ModelSpec
 
-_WIDENED, _OPTIMIZED = "accelerate-widened.onnx", "accelerate-optimized.onnx"
+_CHANGED, _OPTIMIZED = "accelerate-changed.onnx", "accelerate-optimized.onnx"
 _EXPORT_AGAIN = "Check the file with onnx.checker.check_model, or export it again."
 _FATAL = 4  # log severity: what matters comes as an exception
 _PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", re.S)
@@ -59,9 +60,12 @@ def import_onnx(
         path = folder / spec.assets[0].name
         model = _load(path, where)
         rounded = names_of_halves(model)
+        is_changed = hide_three_bits(model)
         if has_halves(model):
             halves = widen(model, read)
-            path = path.with_name(_WIDENED)
+            is_changed = True
+        if is_changed:
+            path = path.with_name(_CHANGED)
             path.write_bytes(model.SerializeToString())
         _optimize(path, folder / _OPTIMIZED, dimensions, where)
         model = _load(folder / _OPTIMIZED, where)

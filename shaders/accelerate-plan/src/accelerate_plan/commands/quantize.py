@@ -122,7 +122,7 @@ def _quantize(
 
     ctx = host.context
     with open_network(spec, ctx.assets, ctx.cache_dir / "scratch") as network:
-        outcome = quantize(network, Answers(network, spec, processor), recipe, data, say)
+        outcome = quantize(network, Answers(network, spec, processor), recipe, data, say=say)
     return outcome, store_quantized(spec, outcome.matrices, recipe.bits, ctx.assets)
 
 

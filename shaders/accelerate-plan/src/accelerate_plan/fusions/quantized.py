@@ -3,13 +3,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from accelerate_models.quantized import Packed, unpack
 
 from ..codes import Activation
 from ..graph import Graph, Node
 from .matching import Rewriter
 
+if TYPE_CHECKING:
+    import onnx
+
 _OPERATOR = "com.microsoft.MatMulNBits"
+
+
+def hide_three_bits(model: onnx.ModelProto) -> bool:
+    """Say 4 bits where a product has 3, which ONNX Runtime refuses to load; return whether any has.
+
+    It does not look at packed weights while it optimises, and their size tells how many they are.
+    """
+    hidden = [
+        attribute
+        for node in model.graph.node
+        if node.op_type == "MatMulNBits"
+        for attribute in node.attribute
+        if attribute.name == "bits" and attribute.i == 3
+    ]
+    for attribute in hidden:
+        attribute.i = 4
+    return bool(hidden)
 
 
 def read_quantized(graph: Graph) -> None:
@@ -28,8 +50,10 @@ def read_quantized(graph: Graph) -> None:
             continue
         if (names[2] and zeros is None) or (names[4] and bias is None):
             continue
-        bits, group = node.attribute("bits", 4), node.attribute("block_size")
-        matrix = unpack(Packed(values, scales, zeros, bits, group), node.attribute("K"))
+        rows, group = node.attribute("K"), node.attribute("block_size")
+        # Not from the attribute: see `hide_three_bits`.
+        bits = 8 * values.size // (node.attribute("N") * -(-rows // group) * group)
+        matrix = unpack(Packed(values, scales, zeros, bits, group), rows)
         new = Node(
             op="plan.Linear",
             inputs=(x, rewriter.add_constant(f"{names[0]}/codes", matrix.codes), names[4], ""),

@@ -67,11 +67,18 @@ class Outcome:
 
 
 def quantize(
-    network: Network, answers: Answers, recipe: Recipe, data: Data, say: Say = lambda _text: None
+    network: Network,
+    answers: Answers,
+    recipe: Recipe,
+    data: Data,
+    *,
+    moments: Mapping[str, Array] | None = None,
+    say: Say = lambda _text: None,
 ) -> Outcome:
     """Return a network's matrices quantized, and how its answers to held-out inputs changed.
 
-    Answers are those of native ONNX Runtime with the matrices dequantized to float32.
+    Answers are those of native ONNX Runtime with the matrices dequantized to float32. `moments`
+    are those of the calibration inputs, where they were measured before.
     """
     if recipe.needs_calibration and not data.calibration:
         raise ConfigError(
@@ -79,10 +86,9 @@ def quantize(
             where="--budget" if recipe.method != "gptq" else "--method gptq",
             hint="Give a file with a text a line: --calibrate FILE.txt.",
         )
-    moments: Mapping[str, Array] = {}
-    if data.calibration:
+    if moments is None and data.calibration:
         say(f"calibrating with {len(data.calibration)} inputs")
-        moments = measure_moments(network, data.calibration)
+    moments = moments or measure_moments(network, data.calibration)
     bits = dict.fromkeys((one.name for one in network.layers), recipe.bits)
     if recipe.budget is not None:
         bits = _bits_of(network, answers, recipe, data, moments, say)
@@ -128,7 +134,7 @@ def measure_moments(network: Network, inputs: Sequence[Inputs]) -> dict[str, Arr
             rows = value.reshape(-1, value.shape[-1])
             counts[name] += len(rows)
             sums[name] = sums.get(name, np.float32(0)) + rows.T @ rows
-    return {name: sums[name] / counts[name] for name in names}
+    return {name: total / counts[name] for name, total in sums.items()}
 
 
 def moments_of(layer: Layer, moments: Mapping[str, Array]) -> Array:
