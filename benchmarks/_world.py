@@ -104,7 +104,7 @@ def worker_facts(info: WorkerInfo) -> dict[str, Any]:
     adapter = attrs.asdict(info.adapter) if info.adapter else {}
     return {
         "target": str(info.target),
-        "browser": f"{info.target.browser} {info.browser_version}",
+        "browser": " ".join(filter(None, (info.target.browser, info.browser_version))) or None,
         "engine": info.engine_version,
         "adapter": " ".join(filter(None, adapter.values())) or None,
         "is_software": info.is_software,
