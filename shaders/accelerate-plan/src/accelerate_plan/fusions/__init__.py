@@ -10,6 +10,7 @@ from .attention import fuse_attention
 from .clean import clean
 from .convolutions import unfold_convolutions
 from .embedding import fuse_embeddings
+from .large import cut_large
 from .linear import fuse_linear, merge_linear
 from .norms import fuse_norms
 from .quantized import read_quantized
@@ -28,6 +29,7 @@ PASSES: Sequence[Callable[[Graph], None]] = (
     fuse_linear,
     fuse_affine,
     merge_linear,
+    cut_large,
 )
 
 

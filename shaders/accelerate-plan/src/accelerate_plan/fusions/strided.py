@@ -35,7 +35,7 @@ class Strided:
         )
 
     def reshaped(self, shape: Shape) -> Strided | None:
-        """Return it in another shape; None where its elements do not lie so, or are none or others."""
+        """Return it in another shape; None where its elements do not lie so, or are others."""
         if 0 in shape or math.prod(shape) != math.prod(self.shape):
             return None
         old: list[tuple[int, int]] = []  # size and stride of axes that lie apart
