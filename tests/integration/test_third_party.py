@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/plugins/accelerate-example-scheduler"
 FAMILY = ROOT / "examples/plugins/accelerate-example-family"
+KERNEL = ROOT / "examples/plugins/accelerate-example-kernel"
 
 USE = """
 from pathlib import Path
@@ -37,6 +38,43 @@ print("placed")
 """
 
 
+TUNE = """
+from pathlib import Path
+import asyncio, sys
+from accelerate_core.host import Host
+from accelerate_core.types import Target
+from accelerate_plan.catalogue import load_catalogue
+from accelerate_plan.choosing import choice, guess
+from accelerate_plan.devices import device_of
+from accelerate_plan.tuning import speed_workloads, tune
+from accelerate_plan.tuning_book import Book
+import accelerate_example_kernel
+
+assert Path(accelerate_example_kernel.__file__).is_relative_to(sys.prefix)
+
+async def main():
+    host = Host(cache_dir=Path(sys.argv[1]), state_dir=Path(sys.argv[1]))
+    catalogue = load_catalogue(host)
+    kernel = catalogue.kernel("cast_f32")
+    assert [one.name for one in kernel.variants] == ["elements", "quads/vec4"]
+    backend = host.create("backends", "wgpu")
+    worker = await backend.start(Target("wgpu"), host.context)
+    device = device_of(worker.info)
+    try:
+        works = list(speed_workloads(catalogue, ["cast_f32"]))
+        book = Book(device.adapter)
+        async for tuned in tune(worker, catalogue, works, host.context):
+            book = book.with_entries(tuned.entries)
+    finally:
+        await worker.close()
+    step = works[0].step()
+    assert guess(kernel, step, device)[0].name == "elements"
+    print("measured:", choice(book, kernel, step, device).variant.name)
+
+asyncio.run(main())
+"""
+
+
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the interpreter of a fresh environment with the built plugins installed.
@@ -55,8 +93,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "-q",
             *offline,
             f"--prefix={folder}",
-            str(EXAMPLE),
-            str(FAMILY),
+            *map(str, (EXAMPLE, FAMILY, KERNEL)),
         ]
     )
     interpreter = folder / "bin" / "python"
@@ -82,7 +119,13 @@ def test_is_found_by_name_and_used(python: Path, tmp_path: Path) -> None:
     assert _run([str(python), "-c", USE, str(tmp_path)], cwd=tmp_path).strip() == "placed"
 
 
-@pytest.mark.parametrize("plugin", [EXAMPLE, FAMILY], ids=lambda path: path.name)
+def test_a_faster_kernel_is_chosen_once_it_was_measured(python: Path, tmp_path: Path) -> None:
+    """Theirs takes four elements at a time: 4 to 10 times faster on lavapipe."""
+    said = _run([str(python), "-c", TUNE, str(tmp_path)], cwd=tmp_path)
+    assert said.strip() == "measured: quads/vec4"
+
+
+@pytest.mark.parametrize("plugin", [EXAMPLE, FAMILY, KERNEL], ids=lambda path: path.name)
 def test_passes_its_own_tests(
     plugin: Path, python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,9 +135,10 @@ def test_passes_its_own_tests(
     assert " passed" in out and "skipped" not in out
 
 
-def test_is_as_short_as_promised() -> None:
-    (module,) = (EXAMPLE / "src").rglob("*.py")
+@pytest.mark.parametrize("plugin", [EXAMPLE, KERNEL], ids=lambda path: path.name)
+def test_is_as_short_as_promised(plugin: Path) -> None:
+    (module,) = (plugin / "src").rglob("*.py")
     lines = [line.strip() for line in module.read_text().splitlines()]
     code = [line for line in lines if line and not line.startswith(("#", '"""'))]
     assert len(code) <= 15
-    assert len((EXAMPLE / "pyproject.toml").read_text().strip().splitlines()) <= 8
+    assert len((plugin / "pyproject.toml").read_text().strip().splitlines()) <= 8
