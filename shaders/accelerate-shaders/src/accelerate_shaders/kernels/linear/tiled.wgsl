@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// For GPUs: one workgroup computes a tile of 8 height x 8 width, each invocation 8 x 8 of it in
+// For GPUs: one workgroup computes a tile of 8 size x 8 size, each invocation 8 x 8 of it in
 // registers. 16 rows of the depth at a time are shared, x transposed. Raw sums are stored first and
 // finished in a loop: so an activation is compiled once.
-override width: u32 = 16;
-override height: u32 = 16;
+override size: u32 = 8;
 
 struct Params {
   m: u32,
@@ -66,21 +65,24 @@ fn activate(v: vec4<f32>) -> vec4<f32> {
   return select(v * share, share, code == 7);
 }
 
-// Where four columns of a row lie in y.
-fn place(row: u32, column4: u32) -> u32 {
+// Where four columns of row 0 lie in y.
+fn place(column4: u32) -> u32 {
   let block4 = params.block / 4;
-  return column4 / block4 * (params.block_stride / 4) + row * block4 + column4 % block4;
+  return column4 / block4 * (params.block_stride / 4) + column4 % block4;
 }
 
-fn store(row: u32, column4: u32, sum: vec4<f32>) {
-  if (row < params.m && column4 < params.n / 4) {
-    y[place(row, column4)] = sum;
+fn store(row: u32, start: u32, left: vec4<f32>, next: u32, right: vec4<f32>, both: bool) {
+  if (row < params.m) {
+    y[start + row * (params.block / 4)] = left;
+    if (both) {
+      y[next + row * (params.block / 4)] = right;
+    }
   }
 }
 
 // [16][rows / 4] of x and [16][columns / 4] of w.
-var<workgroup> x_tile: array<vec4<f32>, 32 * height>;
-var<workgroup> w_tile: array<vec4<f32>, 32 * width>;
+var<workgroup> x_tile: array<vec4<f32>, 32 * size>;
+var<workgroup> w_tile: array<vec4<f32>, 32 * size>;
 
 // x of a row at four successive depths; 0 outside.
 fn load_x(row: u32, depth4: u32) -> vec4<f32> {
@@ -97,16 +99,15 @@ fn load_w(depth: u32, column4: u32) -> vec4<f32> {
   return weight((column4 / 4 * params.k + depth) * 4 + column4 % 4);
 }
 
-@compute @workgroup_size(width, height)
+@compute @workgroup_size(size, size)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let first_row = group.y * 8 * height;
-  let first_column4 = group.x * 2 * width;
-  let rows4 = 2 * height;
-  let columns4 = 2 * width;
+  let first_row = group.y * 8 * size;
+  let first_column4 = group.x * 2 * size;
+  let pitch = 2 * size;
   var a0 = vec4<f32>();
   var b0 = vec4<f32>();
   var a1 = vec4<f32>();
@@ -125,8 +126,8 @@ fn main(
   var b7 = vec4<f32>();
   for (var depth = 0u; depth < params.k; depth += 16) {
     // Blocks of 4 x 4: first those of x, then those of w.
-    for (var i = index; i < 4 * (rows4 + columns4); i += width * height) {
-      if (i < 4 * rows4) {
+    for (var i = index; i < 8 * pitch; i += size * size) {
+      if (i < 4 * pitch) {
         // Neighbours read successive depths of a row.
         let row = first_row + i / 4 * 4;
         let depth4 = depth / 4 + i % 4;
@@ -136,27 +137,27 @@ fn main(
           load_x(row + 2, depth4),
           load_x(row + 3, depth4),
         ));
-        let at = i % 4 * 4 * rows4 + i / 4;
+        let at = i % 4 * 4 * pitch + i / 4;
         x_tile[at] = block[0];
-        x_tile[at + rows4] = block[1];
-        x_tile[at + 2 * rows4] = block[2];
-        x_tile[at + 3 * rows4] = block[3];
+        x_tile[at + pitch] = block[1];
+        x_tile[at + 2 * pitch] = block[2];
+        x_tile[at + 3 * pitch] = block[3];
       } else {
         // Neighbours read successive columns of a panel.
-        let j = i - 4 * rows4;
+        let j = i - 4 * pitch;
         let column4 = j / 16 * 4 + j % 4;
         let d = j / 4 % 4;
         for (var e = d; e < 16; e += 4) {
-          w_tile[e * columns4 + column4] = load_w(depth + e, first_column4 + column4);
+          w_tile[e * pitch + column4] = load_w(depth + e, first_column4 + column4);
         }
       }
     }
     workgroupBarrier();
     for (var d = 0u; d < 16; d++) {
-      let u = x_tile[d * rows4 + local.y];
-      let v = x_tile[d * rows4 + local.y + height];
-      let p = w_tile[d * columns4 + local.x];
-      let q = w_tile[d * columns4 + local.x + width];
+      let u = x_tile[d * pitch + local.y];
+      let v = x_tile[d * pitch + local.y + size];
+      let p = w_tile[d * pitch + local.x];
+      let q = w_tile[d * pitch + local.x + size];
       a0 += u.x * p;
       b0 += u.x * q;
       a1 += u.y * p;
@@ -177,36 +178,34 @@ fn main(
     workgroupBarrier();
   }
   let row = first_row + 4 * local.y;
-  let more = row + 4 * height;
+  let more = row + 4 * size;
   let column4 = first_column4 + local.x;
-  store(row, column4, a0);
-  store(row, column4 + width, b0);
-  store(row + 1, column4, a1);
-  store(row + 1, column4 + width, b1);
-  store(row + 2, column4, a2);
-  store(row + 2, column4 + width, b2);
-  store(row + 3, column4, a3);
-  store(row + 3, column4 + width, b3);
-  store(more, column4, a4);
-  store(more, column4 + width, b4);
-  store(more + 1, column4, a5);
-  store(more + 1, column4 + width, b5);
-  store(more + 2, column4, a6);
-  store(more + 2, column4 + width, b6);
-  store(more + 3, column4, a7);
-  store(more + 3, column4 + width, b7);
+  let both = column4 + size < params.n / 4;
+  if (column4 >= params.n / 4) {
+    return;
+  }
+  let start = place(column4);
+  let next = place(column4 + size);
+  store(row, start, a0, next, b0, both);
+  store(row + 1, start, a1, next, b1, both);
+  store(row + 2, start, a2, next, b2, both);
+  store(row + 3, start, a3, next, b3, both);
+  store(more, start, a4, next, b4, both);
+  store(more + 1, start, a5, next, b5, both);
+  store(more + 2, start, a6, next, b6, both);
+  store(more + 3, start, a7, next, b7, both);
   if (params.has_bias + params.has_residual + params.activation == 0) {
     return;
   }
-  for (var c = column4; c < min(column4 + 2 * width, params.n / 4); c += width) {
+  for (var c = column4; c < min(column4 + 2 * size, params.n / 4); c += size) {
     var shift = vec4<f32>();
     if (params.has_bias != 0) {
       shift = bias[c];
     }
     for (var i = 0u; i < 8; i++) {
-      let r = row + i % 4 + i / 4 * 4 * height;
+      let r = row + i % 4 + i / 4 * 4 * size;
       if (r < params.m) {
-        let at = place(r, c);
+        let at = place(c) + r * (params.block / 4);
         var value = y[at] + shift;
         if (params.activation != 0) {
           value = activate(value);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// For GPUs: one workgroup computes a tile of 8 height x 8 width, each invocation 8 x 8 of it in
+// For GPUs: one workgroup computes a tile of 8 size x 8 size, each invocation 8 x 8 of it in
 // registers, whatever the sizes. 16 depths at a time are shared.
-override width: u32 = 8;
-override height: u32 = 8;
+override size: u32 = 8;
 
 struct Params {
   batch: u32,
@@ -22,8 +21,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 // [16][rows / 4] of a and [16][columns / 4] of b.
-var<workgroup> a_tile: array<vec4<f32>, 32 * height>;
-var<workgroup> b_tile: array<vec4<f32>, 32 * width>;
+var<workgroup> a_tile: array<vec4<f32>, 32 * size>;
+var<workgroup> b_tile: array<vec4<f32>, 32 * size>;
 
 fn load_a(start: u32, row: u32, depth: u32) -> f32 {
   if (row >= params.m || depth >= params.k) {
@@ -54,18 +53,17 @@ fn store(start: u32, row: u32, column: u32, sums: vec4<f32>) {
   }
 }
 
-@compute @workgroup_size(width, height)
+@compute @workgroup_size(size, size)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(local_invocation_id) local: vec3<u32>,
   @builtin(local_invocation_index) index: u32,
 ) {
-  let first_row = group.y * 8 * height;
-  let first_column = group.x * 8 * width;
+  let first_row = group.y * 8 * size;
+  let first_column = group.x * 8 * size;
   let a_start = group.z * params.a_stride;
   let b_start = group.z * params.b_stride;
-  let rows4 = 2 * height;
-  let columns4 = 2 * width;
+  let pitch = 2 * size;
   var left0 = vec4<f32>();
   var right0 = vec4<f32>();
   var left1 = vec4<f32>();
@@ -83,22 +81,22 @@ fn main(
   var left7 = vec4<f32>();
   var right7 = vec4<f32>();
   for (var depth = 0u; depth < params.k; depth += 16) {
-    for (var i = index; i < 16 * rows4; i += width * height) {
-      let at = spot(i, rows4, params.transpose_a == 0);
+    for (var i = index; i < 16 * pitch; i += size * size) {
+      let at = spot(i, pitch, params.transpose_a == 0);
       let d = depth + at.x;
       let row = first_row + 4 * at.y;
-      a_tile[at.x * rows4 + at.y] = vec4<f32>(
+      a_tile[at.x * pitch + at.y] = vec4<f32>(
         load_a(a_start, row, d),
         load_a(a_start, row + 1, d),
         load_a(a_start, row + 2, d),
         load_a(a_start, row + 3, d),
       );
     }
-    for (var i = index; i < 16 * columns4; i += width * height) {
-      let at = spot(i, columns4, params.transpose_b != 0);
+    for (var i = index; i < 16 * pitch; i += size * size) {
+      let at = spot(i, pitch, params.transpose_b != 0);
       let d = depth + at.x;
       let column = first_column + 4 * at.y;
-      b_tile[at.x * columns4 + at.y] = vec4<f32>(
+      b_tile[at.x * pitch + at.y] = vec4<f32>(
         load_b(b_start, d, column),
         load_b(b_start, d, column + 1),
         load_b(b_start, d, column + 2),
@@ -107,10 +105,10 @@ fn main(
     }
     workgroupBarrier();
     for (var d = 0u; d < 16; d++) {
-      let u = a_tile[d * rows4 + local.y];
-      let v = a_tile[d * rows4 + local.y + height];
-      let p = b_tile[d * columns4 + local.x];
-      let q = b_tile[d * columns4 + local.x + width];
+      let u = a_tile[d * pitch + local.y];
+      let v = a_tile[d * pitch + local.y + size];
+      let p = b_tile[d * pitch + local.x];
+      let q = b_tile[d * pitch + local.x + size];
       left0 += u.x * p;
       right0 += u.x * q;
       left1 += u.y * p;
@@ -132,22 +130,22 @@ fn main(
   }
   let y_start = group.z * params.m * params.n;
   let row = first_row + 4 * local.y;
-  let more = row + 4 * height;
+  let more = row + 4 * size;
   let column = first_column + 4 * local.x;
   store(y_start, row, column, left0);
-  store(y_start, row, column + 4 * width, right0);
+  store(y_start, row, column + 4 * size, right0);
   store(y_start, row + 1, column, left1);
-  store(y_start, row + 1, column + 4 * width, right1);
+  store(y_start, row + 1, column + 4 * size, right1);
   store(y_start, row + 2, column, left2);
-  store(y_start, row + 2, column + 4 * width, right2);
+  store(y_start, row + 2, column + 4 * size, right2);
   store(y_start, row + 3, column, left3);
-  store(y_start, row + 3, column + 4 * width, right3);
+  store(y_start, row + 3, column + 4 * size, right3);
   store(y_start, more, column, left4);
-  store(y_start, more, column + 4 * width, right4);
+  store(y_start, more, column + 4 * size, right4);
   store(y_start, more + 1, column, left5);
-  store(y_start, more + 1, column + 4 * width, right5);
+  store(y_start, more + 1, column + 4 * size, right5);
   store(y_start, more + 2, column, left6);
-  store(y_start, more + 2, column + 4 * width, right6);
+  store(y_start, more + 2, column + 4 * size, right6);
   store(y_start, more + 3, column, left7);
-  store(y_start, more + 3, column + 4 * width, right7);
+  store(y_start, more + 3, column + 4 * size, right7);
 }
