@@ -2,6 +2,7 @@
 // One invocation normalises one row at a time. The variance is taken around the mean, in a pass of
 // its own: the difference of two sums loses all digits when the mean is large.
 override workgroup: u32 = 8;
+override has_bias: u32 = 0;
 
 struct Params {
   rows: u32,
@@ -34,7 +35,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let scale = 1.0 / sqrt(squares / f32(columns) + params.epsilon);
     for (var i = 0u; i < columns; i++) {
       var value = (x[start + i] - mean) * scale * weight[i];
-      if (params.has_bias != 0) {
+      if (has_bias != 0) {
         value += bias[i];
       }
       y[start + i] = value;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `rows` with four columns at a time.
 override workgroup: u32 = 8;
+override has_bias: u32 = 0;
 
 struct Params {
   rows: u32,
@@ -34,7 +35,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let scale = 1.0 / sqrt(dot(squares, vec4(per_column)) + params.epsilon);
     for (var i = 0u; i < count; i++) {
       var value = (x[start + i] - mean) * scale * weight[i];
-      if (params.has_bias != 0) {
+      if (has_bias != 0) {
         value += bias[i];
       }
       y[start + i] = value;

@@ -2,6 +2,7 @@
 // One workgroup normalises one row at a time.
 // A power of two. Not `workgroup`: naga then takes `var<workgroup>` for it.
 override group_size: u32 = 64;
+override has_bias: u32 = 0;
 
 struct Params {
   rows: u32,
@@ -55,7 +56,7 @@ fn main(
     let scale = 1.0 / sqrt(total(local.x, squares) / f32(columns) + params.epsilon);
     for (var i = local.x; i < columns; i += group_size) {
       var value = (x[start + i] - mean) * scale * weight[i];
-      if (params.has_bias != 0) {
+      if (has_bias != 0) {
         value += bias[i];
       }
       y[start + i] = value;
