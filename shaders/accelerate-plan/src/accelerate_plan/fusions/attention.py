@@ -216,8 +216,8 @@ def _result(
     shape = rewriter.shape(last)
     front = len(shape) - 3
     if turn and math.prod(shape[:front]) == sizes.batch and shape[front:] == by_head[1:]:
-        back = (*range(front), front + 1, front, front + 2)
-        if tuple(turn.attribute("perm") or ()) == back:
+        order = (*range(front), front + 1, front, front + 2)
+        if tuple(turn.attribute("perm") or ()) == order:
             return [*old, turn], turn.outputs[0], []
     last = mix.outputs[0]
     if sizes.heads == 1 or sizes.q_length == 1:
