@@ -88,7 +88,7 @@ def _ms(adapter: Adapter, one: Workload, label: str) -> str:
     for entry in adapter.book.entries:
         is_same = entry.operation == one.operation and entry.sizes == sizes_of(one.params)
         if is_same and _label(entry.variant, entry.constants) == label:
-            return f"{entry.median_ms:.3g} ms"
+            return f"{entry.best_ms:.3g} ms"
     return "cannot"
 
 

@@ -52,7 +52,7 @@ def choice(book: Book, kernel: Kernel, step: Step, device: Device) -> Choice:
     guessed = guess(kernel, step, device)
     variants = {one.name: one for one in kernel.variants}
     known = [
-        Choice(variants[one.variant], one.constants, one.median_ms)
+        Choice(variants[one.variant], one.constants, one.best_ms)
         for one in book.near(kernel, step.params)
         if can(attrs.evolve(variants[one.variant], constants=one.constants), step, device)
     ]

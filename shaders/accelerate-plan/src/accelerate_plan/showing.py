@@ -122,7 +122,7 @@ def _needs(row: Mapping[str, Any]) -> str:
 def rates_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return what was measured of variants."""
     table = _table(("case", "left"), ("variant", "left"), ("constants", "left"))
-    for name in ("ms", "spread", "GFLOP/s", "GB/s"):
+    for name in ("best ms", "median", "spread", "GFLOP/s", "GB/s"):
         table.add_column(name, justify="right", no_wrap=True)
     last = None
     for row in rows:
@@ -134,6 +134,7 @@ def rates_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             shown,
             row["variant"] + (" *" if row["is_fastest"] else ""),
             constants_text(row["constants"]),
+            f"{row['best_ms']:.3g}",
             f"{row['median_ms']:.3g}",
             f"{row['spread']:.0%}",
             "" if row["gflops"] is None else f"{row['gflops']:.3g}",

@@ -23,6 +23,7 @@ CREATE TABLE kernels_measured (
     variant VARCHAR NOT NULL,
     constants VARCHAR NOT NULL,
     source VARCHAR NOT NULL,
+    best_ms DOUBLE NOT NULL,
     median_ms DOUBLE NOT NULL,
     spread DOUBLE NOT NULL,
     samples INTEGER NOT NULL,
@@ -31,7 +32,7 @@ CREATE TABLE kernels_measured (
     versions VARCHAR NOT NULL
 );
 """
-_INSERT = "INSERT INTO kernels_measured VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO kernels_measured VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class KernelTables:
@@ -56,6 +57,7 @@ def save(store: Store, entries: Iterable[Measured]) -> None:
                 one.variant,
                 json.dumps(one.constants, sort_keys=True),
                 one.source,
+                one.best_ms,
                 one.median_ms,
                 one.spread,
                 one.samples,

@@ -60,6 +60,7 @@ def measured(workload: Workload, timing: Timing, info: WorkerInfo, adapter: str)
         variant=variant.name,
         constants=timing.choice.constants,
         source=source_of(variant),
+        best_ms=timing.best_ms,
         median_ms=timing.median_ms,
         spread=timing.spread,
         samples=timing.samples,
