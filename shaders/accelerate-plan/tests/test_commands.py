@@ -106,10 +106,21 @@ def test_bench_gives_rates(accel: Run) -> None:
             assert one["gbytes"] > 0 and one["method"] in ("timestamps", "wall")
 
 
-def test_the_steps_of_a_model_are_measured(accel: Run) -> None:
+def test_the_steps_of_a_model_are_measured_and_its_plan_is_made_with_that(accel: Run) -> None:
+    def kernels() -> set[str]:
+        shown = _json(accel, "plan", "show", TINY, "--batch", 2)
+        return {one["kernel"] for one in shown["dispatches"] if "linear" in one["kernel"]}
+
     said = _json(accel, "kernels", "tune", "--on", "wgpu", "--model", TINY, "--batch", 2)
-    entries = json.loads(Path(said["book"]).read_text())["entries"]
-    assert {one["sizes"]["m"] for one in entries if one["operation"] == "linear"} == {2}
+    path = Path(said["book"])
+    book = json.loads(path.read_text())
+    linear = [one for one in book["entries"] if one["operation"] == "linear"]
+    assert {one["sizes"]["m"] for one in linear} == {2}
+    for wanted in sorted({one["variant"] for one in linear}):
+        for one in linear:
+            one["best_ms"] = 0.5 if one["variant"] == wanted else 1.0
+        path.write_text(json.dumps(book))
+        assert kernels() == {f"linear/{wanted}"}
 
 
 def test_a_model_is_compiled_shown_and_drawn(accel: Run, tmp_path: Path) -> None:
