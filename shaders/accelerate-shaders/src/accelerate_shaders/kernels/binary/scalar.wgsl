@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One invocation makes a run of neighbours. The numbers are those of `codes.Binary`.
-override workgroup: u32 = 64;
+override workgroup: u32 = 16;
 // A pipeline for each: software adapters run every case of a `switch` and mask what is not wanted.
 override operation: u32 = 0;
 override run: u32 = 16;
@@ -27,6 +27,14 @@ fn power(base: f32, exponent: f32) -> f32 {
   return select(select(signed, base * base, exponent == 2.0), 1.0, exponent == 0.0);
 }
 
+// With the sign of a, below the size of b: a quotient that was rounded to a whole number is one off.
+fn remainder(a: f32, b: f32) -> f32 {
+  let rest = a - b * trunc(a / b);
+  let step = sign(a) * abs(b);
+  let lower = select(rest, rest - step, abs(rest) >= abs(b));
+  return select(lower, lower + step, lower * a < 0.0);
+}
+
 fn apply(a: f32, b: f32) -> f32 {
   switch (operation) {
     case 0: { return a + b; }
@@ -36,7 +44,7 @@ fn apply(a: f32, b: f32) -> f32 {
     case 4: { return power(a, b); }
     case 5: { return max(a, b); }
     case 6: { return min(a, b); }
-    case 7: { return a - b * trunc(a / b); }
+    case 7: { return remainder(a, b); }
     case 8: { return select(a, a * b, a < 0.0); }
     default: { return a; }
   }

@@ -3,8 +3,8 @@
 override workgroup: u32 = 64;
 // A pipeline for each: software adapters run every case of a `switch` and mask what is not wanted.
 override operation: u32 = 0;
-override run: u32 = 4;
-override is_flat: u32 = 0; // whether a, b and y lie in the same order, without gaps
+override run: u32 = 1;
+override is_flat: u32 = 1; // whether a, b and y lie in the same order, without gaps
 
 struct Params {
   shape: vec4<u32>,
@@ -28,6 +28,14 @@ fn power(base: vec4<f32>, exponent: vec4<f32>) -> vec4<f32> {
   return select(select(signed, base * base, exponent == vec4(2.0)), vec4(1.0), exponent == vec4<f32>());
 }
 
+// With the sign of a, below the size of b: a quotient that was rounded to a whole number is one off.
+fn remainder(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+  let rest = a - b * trunc(a / b);
+  let step = sign(a) * abs(b);
+  let lower = select(rest, rest - step, abs(rest) >= abs(b));
+  return select(lower, lower + step, lower * a < vec4<f32>());
+}
+
 fn apply(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
   switch (operation) {
     case 0: { return a + b; }
@@ -37,7 +45,7 @@ fn apply(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     case 4: { return power(a, b); }
     case 5: { return max(a, b); }
     case 6: { return min(a, b); }
-    case 7: { return a - b * trunc(a / b); }
+    case 7: { return remainder(a, b); }
     case 8: { return select(a, a * b, a < vec4<f32>()); }
     default: { return a; }
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One invocation copies a run of neighbours. As u32, so that no driver touches the bits.
-override workgroup: u32 = 64;
-override run: u32 = 8;
-override axes: u32 = 8; // or 4: how many of the last axes may be longer than 1
+override workgroup: u32 = 16;
+override run: u32 = 16;
+override axes: u32 = 4; // or 4: how many of the last axes may be longer than 1
 
 struct Params {
   shape_outer: vec4<u32>,

@@ -59,7 +59,7 @@ fn finish(total: f32, largest: f32) -> f32 {
 }
 
 // Return the largest value of all invocations, or their totals together.
-fn gather(local: u32, value: f32, is_largest: bool) -> f32 {
+fn share(local: u32, value: f32, is_largest: bool) -> f32 {
   partial[local] = value;
   for (var half = group_size / 2; half > 0; half /= 2) {
     workgroupBarrier();
@@ -90,13 +90,13 @@ fn main(
       for (var j = start + local.x * step; j < end; j += group_size * step) {
         largest = max(largest, x[j]);
       }
-      largest = gather(local.x, largest, true);
+      largest = share(local.x, largest, true);
     }
     var total = nothing(x[start]);
     for (var j = start + local.x * step; j < end; j += group_size * step) {
       total = add(total, x[j], largest);
     }
-    let all = gather(local.x, total, false);
+    let all = share(local.x, total, false);
     if (local.x == 0) {
       y[i] = finish(all, largest);
     }
