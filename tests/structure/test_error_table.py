@@ -51,10 +51,15 @@ BAD_INPUT = {
     "inputs too small for a model",
     "a quantization that cannot be done",
     "texts that cannot be calibrated with",
+    "a kernel that breaks its contract",
+    "cases of a kernel that are wrong",
+    "a plan for another model or device",
+    "integers beyond what a GPU holds",
 }
 KITS = (
     "accelerate_core/testing",
     "hardware_backends/accelerate-browser/src/accelerate_browser/testing",
+    "shaders/accelerate-plan/src/accelerate_plan/testing",
 )
 
 
