@@ -29,6 +29,7 @@ HEAVY = {
     "torch",
     "transformers",
     "vl_convert",
+    "wgpu",
 }
 #: What the state machine may not touch: whatever comes from outside arrives in events.
 WORLD = {
