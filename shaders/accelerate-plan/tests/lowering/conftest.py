@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort  # type: ignore[import-untyped]
+import pytest
 from accelerate_plan.fusions import fuse
 from accelerate_plan.importing import to_graph
 from accelerate_plan.lowering import Lowering
@@ -16,10 +18,23 @@ from accelerate_plan.program import Program
 from accelerate_plan.testing.numpy_executor import run_program
 from onnx import helper, numpy_helper
 
+from . import natively as natively_
+from .natively import Ran
+
 if TYPE_CHECKING:
     from accelerate_core.types import Array
 
 OPSET = 20
+_RAN: list[Ran] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def natively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run everything that a module's tests checked by the references on wgpu, too."""
+    _RAN.clear()
+    yield
+    if _RAN:
+        natively_.check(_RAN, tmp_path_factory.mktemp("natively"))
 
 
 def model_of(
@@ -104,6 +119,9 @@ def check(
     session = ort.InferenceSession(model.SerializeToString(), _options())
     wanted = session.run(None, dict(inputs))
     program = program_of(model, inputs, fused=fused)
+    named = {port.name: value for port, value in zip(program.outputs, wanted, strict=True)}
+    test = os.environ["PYTEST_CURRENT_TEST"]
+    _RAN.append(Ran(program, dict(inputs), named, tolerance, test))
     found = run_program(program, inputs)
     for port, expected in zip(program.outputs, wanted, strict=True):
         actual = found[port.name]
