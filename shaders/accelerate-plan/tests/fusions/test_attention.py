@@ -103,10 +103,31 @@ def test_arrangements_become_one_step_and_its_mask(name: str) -> None:
 def test_a_causal_mask_is_no_operand() -> None:
     node = attend(FORMS["causal"]).only("plan.Attention")
     assert node.attributes["causal"] and node.inputs[3] == ""
-    almost = CONSTANTS["causal"].copy()
-    almost[0, 0, 0, -1] = 0
-    node = attend(FORMS["causal"], causal=almost).only("plan.Attention")
-    assert not node.attributes["causal"] and node.inputs[3]
+    for place, value in (((0, 0, 0, -1), 0), ((0, 0, -1, 0), 1)):
+        almost = CONSTANTS["causal"].copy()
+        almost[place] = value
+        node = attend(FORMS["causal"], causal=almost).only("plan.Attention")
+        assert not node.attributes["causal"] and node.inputs[3]
+
+
+def test_rows_before_all_keys_see_all_alike() -> None:
+    # Where a row hides every key, softmax spreads it evenly; the kernel would make it 0.
+    hidden = np.triu(np.full((1, 1, KEYS, ROWS), LOWEST), ROWS - KEYS + 1)
+    inputs = {
+        "q": random(1, HEADS, KEYS, SIZE, seed=1),
+        "k": random(1, HEADS, ROWS, SIZE, seed=2),
+        "v": random(1, HEADS, ROWS, SIZE, seed=3),
+    }
+    shapes = {name: ", ".join(map(str, value.shape)) for name, value in inputs.items()}
+    fused = check(
+        f"""(float[{shapes["q"]}] q, float[{shapes["k"]}] k, float[{shapes["v"]}] v)
+        => (float[{shapes["q"]}] y)
+        {{ t = Transpose <perm = [0, 1, 3, 2]> (k)  s = MatMul(q, t)  e = Add(s, hidden)
+            p = Softmax(e)  y = MatMul(p, v) }}""",
+        inputs,
+        {"hidden": hidden},
+    )
+    assert not fused.only("plan.Attention").attributes["causal"]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +233,25 @@ def test_windows_are_more_batches(batch: int) -> None:
     # The masks of all windows are one constant; it is repeated where there are several batches.
     steps = [step.operation for step in fused.program.steps]
     assert steps == ["copy", "attention"][2 - batch :]
+
+
+@pytest.mark.parametrize("rows", [1, ROWS])
+def test_a_result_that_stays_by_head_is_turned_behind(rows: int) -> None:
+    fused = check(
+        f"""(float[{BATCH}, {HEADS}, {rows}, {SIZE}] q, float[{BATCH}, {HEADS}, {SIZE}, {KEYS}] k,
+        float[{BATCH}, {HEADS}, {KEYS}, {SIZE}] v) => (float[{BATCH}, {HEADS}, {rows}, {SIZE}] y) {{
+        b = Transpose <perm = [0, 1, 3, 2]> (k)  d = Relu(b)
+        e = Transpose <perm = [0, 1, 3, 2]> (d)  s = MatMul(q, e)  p = Softmax(s)
+        y = MatMul(p, v) }}""",
+        {
+            "q": random(BATCH, HEADS, rows, SIZE, seed=1),
+            "k": random(BATCH, HEADS, SIZE, KEYS, seed=2),
+            "v": random(BATCH, HEADS, KEYS, SIZE, seed=3),
+        },
+    )
+    steps = [step.operation for step in fused.program.steps]
+    # Keys [size, rows] are turned before, for their last axis is no row of them.
+    assert steps == ["copy", "unary", "attention", "copy"][: 3 if rows == 1 else 4]
 
 
 def test_shares_that_are_put_out_keep_the_softmax() -> None:

@@ -59,10 +59,12 @@ def test_what_is_turned_may_be_read_by_others_too() -> None:
     [
         f"p = Conv {SAME} (x, w3)  k = Neg(b)  n = Unsqueeze(k, axes)  y = Mul(p, n)",
         f"p = Conv {SAME} (x, w3)  s = Sigmoid(x4)  y = Mul(p, s)",
+        f"p = Conv {SAME} (x, w3)  y = Max(p, number)",
     ],
 )
 def test_what_is_broadcast_or_was_never_turned_is_not_moved(body: str) -> None:
     given = CONSTANTS | {"axes": np.array([1, 2]), "x4": random(2, 4, 8, 10)}
+    given["number"] = np.full((1, 1, 1, 1), 0.1, np.float32)
     check(graph(body), {"x": X}, given, tolerance=1e-5)
 
 

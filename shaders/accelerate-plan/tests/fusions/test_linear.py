@@ -68,6 +68,9 @@ def test_forms_of_a_layer_become_one_step(name: str) -> None:
         "a = MatMul(x, w)  c = Mul(a, two)  y = Add(a, c)",
         # A residual before the activation is none.
         "a = MatMul(x, w)  c = Add(a, z)  y = Relu(c)",
+        # Nor is a bias behind it, or a second activation.
+        "a = MatMul(x, w)  c = Relu(a)  y = Add(c, b)",
+        "a = MatMul(x, w)  c = Relu(a)  y = Tanh(c)",
         # What is added is broadcast.
         "a = MatMul(x, w)  y = Add(a, column)",
     ],
@@ -138,6 +141,13 @@ def test_layers_of_different_work_are_not_joined() -> None:
         {**CONSTANTS, "square2": random(5, 5, seed=6)},
     )
     assert fused.operators == {"plan.Linear": 3, "Mul": 1}
+    fused = check(
+        """(float[2, 3, 5] x) => (float[2, 3, 5] y, float[2, 3, 5] z)
+        { a = MatMul(x, square)  y = Tanh(a)  z = MatMul(x, square2) }""",
+        {"x": X},
+        {**CONSTANTS, "square2": random(5, 5, seed=6)},
+    )
+    assert fused.operators == {"plan.Linear": 2}
 
 
 def test_a_product_of_two_activations_is_no_layer() -> None:
