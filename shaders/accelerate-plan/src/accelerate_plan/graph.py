@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from accelerate_core.errors import ModelError
+from accelerate_core.errors import Unsupported
 
 if TYPE_CHECKING:
     from accelerate_core.types import Array
@@ -51,14 +51,14 @@ class Graph:
     outputs: tuple[str, ...]
 
     def value(self, name: str) -> Value:
-        """Return what is known of a tensor; ModelError when its shape could not be told."""
+        """Return what is known of a tensor; Unsupported when its shape could not be told."""
         try:
             return self.values[name]
         except KeyError:
-            raise ModelError(
+            raise Unsupported(
                 f"the shape of {name} is not known before the model runs",
                 where=self.name,
-                hint="Fix all free dimensions; shapes that depend on values cannot be compiled.",
+                hint="Shapes that depend on values cannot be compiled: take the engine ort, or auto.",
             ) from None
 
     def producers(self) -> dict[str, Node]:

@@ -10,6 +10,7 @@ from accelerate_core.errors import ModelError, Unsupported
 
 from ..graph import Graph, Node, Shape
 from ..program import Program, ProgramBuilder
+from .steps import duplicate
 
 if TYPE_CHECKING:
     from accelerate_core.types import Array
@@ -54,6 +55,8 @@ class Lowering:
             LOWERINGS[node.op](self, node)
         for name in self.graph.outputs:
             tensor = self.operand(name)
+            if tensor in self.out.constants:
+                tensor = duplicate(self.out, tensor, label=name)
             self.out.output(name, self.graph.value(name).dtype, tensor)
         return self.out.finish()
 
