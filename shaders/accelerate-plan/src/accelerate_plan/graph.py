@@ -58,7 +58,7 @@ class Graph:
             raise Unsupported(
                 f"the shape of {name} is not known before the model runs",
                 where=self.name,
-                hint="Shapes that depend on values cannot be compiled: take the engine ort, or auto.",
+                hint="Shapes that depend on values are for the engine ort; auto takes it for them.",
             ) from None
 
     def producers(self) -> dict[str, Node]:
