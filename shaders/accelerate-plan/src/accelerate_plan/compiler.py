@@ -7,6 +7,7 @@ weights as assets, and keeps an index entry under `<cache_dir>/plans`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -37,9 +38,6 @@ from .tuning_book import read_book
 if TYPE_CHECKING:
     from accelerate_core.assets import AssetStore
     from accelerate_core.protocols import Context
-
-#: Raise this whenever the same model comes out as another plan.
-COMPILER_VERSION = 1
 
 _LIBRARIES = ("accelerate-plan", "accelerate-models", "onnx", "onnxruntime")
 
@@ -125,7 +123,16 @@ def _digest(catalogue: Catalogue) -> str:
 
 def _versions() -> list[str]:
     libraries = [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
-    return [*libraries, f"compiler {COMPILER_VERSION}", f"format {plan_file.VERSION}"]
+    return [*libraries, f"compiler {_compiler()}", f"format {plan_file.VERSION}"]
+
+
+@functools.cache
+def _compiler() -> str:
+    """Return a hash of all that decides what a plan looks like: no version has to be raised."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _key(*facts: Any) -> str:

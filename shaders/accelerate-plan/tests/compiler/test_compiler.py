@@ -89,7 +89,7 @@ def test_whatever_a_plan_depends_on_makes_another(
         case "device":
             device = attrs.evolve(DEVICE, limits={"maxBufferSize": 1 << 30})
         case "compiler":
-            monkeypatch.setattr(compiler, "COMPILER_VERSION", compiler.COMPILER_VERSION + 1)
+            monkeypatch.setattr(compiler, "_compiler", lambda: "another")
         case "kernels":
             catalogue = load_catalogue(host.context.plugins)
             linear = catalogue.kernels["linear"]
