@@ -13,12 +13,11 @@ import type { HostTensor } from "../../../accelerate-browser/page/src/wire/tenso
 import { checkDevice, readPlan, type Plan } from "./format";
 import { Kernels } from "./kernels";
 import { fetchKept, Replay, type Kept } from "./replay";
-import { Weights } from "./weights";
+import { Weights, type Lease } from "./weights";
 
 interface Model extends LoadedModel {
   replay: Replay;
-  /** What its device made; after a loss there are others. */
-  weights: Weights;
+  weights: Lease;
 }
 
 /** Replays plans on the page's GPUDevice. Plans share kernels and weights. */
@@ -50,11 +49,8 @@ export class PlanEngine extends ModelEngine<Model, Kept> {
   protected async open(request: Load): Promise<Model> {
     const [file, weightsFile] = request.assets;
     if (request.format !== "plan" || file === undefined)
-      throw new PageFailure(
-        "unsupported",
-        `this engine replays plans, no models of format ${request.format}`,
-      );
-    const [device, kernels, weights] = [this.#device, this.#kernels, this.#weights];
+      throw new PageFailure("unsupported", `plans are replayed here, no models of ${request.format}`);
+    const [device, kernels] = [this.#device, this.#kernels];
     const startedAt = performance.now();
     const asset = await this.context.asset(file);
     const plan = readPlan(asset.bytes);
@@ -66,18 +62,19 @@ export class PlanEngine extends ModelEngine<Model, Kept> {
     pipelines.catch(() => undefined);
     let isCached = asset.isCached;
     const parts = plan.buffers.filter(({ role }) => role === "weights");
-    const buffers = await weights.acquire(weightsKey(request), parts, async () => {
+    const weights = await this.#weights.acquire(weightsFile?.sha256 ?? "", parts, async () => {
       if (weightsFile === undefined) return new Uint8Array();
       const found = await this.context.asset(weightsFile);
       isCached &&= found.isCached;
       this.context.progress("handing the weights to the GPU");
       return found.bytes;
     });
+    let replay: Replay | null = null;
     try {
       const fetchedAt = performance.now();
       this.context.progress("compiling the kernels");
       const isTimed = request.profile === true;
-      const replay = await Replay.create(device, plan, kernels, await pipelines, buffers, isTimed);
+      replay = await Replay.create(device, plan, kernels, await pipelines, weights.buffers, isTimed);
       const report: LoadReport = {
         model: request.model,
         fetch_ms: fetchedAt - startedAt,
@@ -99,7 +96,8 @@ export class PlanEngine extends ModelEngine<Model, Kept> {
       if (request.precompile === true) report.first_run_ms = await this.turn(() => this.firstRun(model));
       return model;
     } catch (error) {
-      await weights.release(weightsKey(request));
+      replay?.destroy();
+      weights.release();
       throw error;
     }
   }
@@ -120,9 +118,10 @@ export class PlanEngine extends ModelEngine<Model, Kept> {
     buffer.destroy();
   }
 
-  protected async close({ replay, request, weights }: Model): Promise<void> {
+  protected close({ replay, weights }: Model): Promise<void> {
     replay.destroy();
-    await weights.release(weightsKey(request));
+    weights.release();
+    return Promise.resolve();
   }
 
   protected move(device: GPUDevice): void {
@@ -136,8 +135,4 @@ function checkWeights(plan: Plan, file: AssetHeader | undefined): void {
   const isRight = file?.size_bytes === plan.weights_bytes && file.sha256 === plan.weights_sha256;
   if (plan.weights_bytes > 0 && !isRight)
     throw new PageFailure("model", "the weights are not those the plan was compiled with");
-}
-
-function weightsKey({ assets }: Load): string {
-  return assets[1]?.sha256 ?? "";
 }
