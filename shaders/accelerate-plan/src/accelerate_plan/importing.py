@@ -75,7 +75,8 @@ def import_onnx(
         constants[name] = constants[name].astype(np.float16, copy=False)
     graph = to_graph(model, spec.name, shapes, constants, where)
     for one in (*spec.inputs, *spec.outputs):
-        graph.values[one.name] = attrs.evolve(graph.value(one.name), dtype=one.dtype)
+        if known := graph.values.get(one.name):  # float16 ones were made float32
+            graph.values[one.name] = attrs.evolve(known, dtype=one.dtype)
     return graph
 
 

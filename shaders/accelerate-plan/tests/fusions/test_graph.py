@@ -27,6 +27,14 @@ def test_copies_and_casts_of_the_same_are_dropped() -> None:
     assert [step.operation for step in fused.program.steps] == ["unary"]
 
 
+def test_a_cast_to_truth_is_no_copy() -> None:
+    fused = check(
+        """(int64[3] i) => (int64[3] j) { k = Cast <to = 9> (i)  j = Cast <to = 7> (k) }""",
+        {"i": np.array([0, 5, -2])},
+    )
+    assert fused.operators == {"Cast": 1}
+
+
 SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 
 
