@@ -396,6 +396,18 @@ async def test_plans_that_do_not_fit_their_model_are_refused(
         await worker.load(attrs.evolve(spec, format="litert"))
 
 
+async def test_weights_that_are_cut_off_are_refused(worker: Worker, context: Context) -> None:
+    spec = model(worker, context, weighted, name="cut")
+    path = context.assets.path(spec.assets[1].sha256)
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:100])
+        with pytest.raises(ModelError, match="cut off"):
+            await worker.load(spec)
+    finally:
+        path.write_bytes(whole)
+
+
 # --- life -----------------------------------------------------------------------------------------
 
 

@@ -68,7 +68,14 @@ class Gpu:
             with path.open("rb") as file:
                 file.seek(part.offset)
                 for start in range(0, part.size, _BLOCK_BYTES):
-                    block = file.read(min(_BLOCK_BYTES, part.size - start))
+                    wanted = min(_BLOCK_BYTES, part.size - start)
+                    block = file.read(wanted)
+                    if len(block) < wanted:
+                        raise ModelError(
+                            "the weights are cut off",
+                            where=str(path),
+                            hint="Resolve the model again: its source rebuilds what is missing.",
+                        )
                     self.queue.write_buffer(buffer, start, block)
             self._weights[key] = buffer
         return buffer
