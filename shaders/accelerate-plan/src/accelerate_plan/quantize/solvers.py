@@ -25,9 +25,9 @@ _HQQ_BETA = 10.0
 _HQQ_KAPPA = 1.01
 
 
-def nearest(matrix: Array, format: Format, importance: Array | None = None) -> Quantized:
+def nearest(matrix: Array, format: Format) -> Quantized:
     """Return a matrix rounded to the nearest code, on the best grid of a search."""
-    return round_to(matrix, fit_grid(matrix, format, importance), format)
+    return round_to(matrix, fit_grid(matrix, format), format)
 
 
 def half_quadratic(matrix: Array, format: Format) -> Quantized:
@@ -61,17 +61,16 @@ def half_quadratic(matrix: Array, format: Format) -> Quantized:
     return best
 
 
-def compensated(
-    matrix: Array, moments: Array, format: Format, *, ordered: bool = True
-) -> Quantized:
+def compensated(matrix: Array, moments: Array, format: Format) -> Quantized:
     """Return a matrix whose rows are rounded one by one, later ones making up for earlier errors.
 
     GPTQ (Frantar et al. 2022, arXiv:2210.17323), with static groups: grids are chosen first, so
-    that rows can be taken in the order of how much their inputs vary.
+    that rows can be taken in the order of how much their inputs vary. On MiniLM in 4 bits that
+    order made a mean cosine of 0.9897, the rows' own 0.9888.
     """
     diagonal = np.diagonal(moments)
     grid = fit_grid(matrix, format, diagonal.astype(np.float32))
-    order = np.argsort(-diagonal, kind="stable") if ordered else np.arange(len(matrix))
+    order = np.argsort(-diagonal, kind="stable")
     factor = _inverse_factor(moments[np.ix_(order, order)])
     scales, zeros = (np.repeat(one, format.group, 0)[order] for one in (grid.scales, grid.zeros))
     rest = matrix[order].astype(np.float64)
