@@ -24,8 +24,9 @@ from .workload import Workload
 #: A run lasts about so long: long against what it costs to submit and read back.
 _RUN_MS = 40.0
 _MOST_REPEATS = 200
-#: So many dispatches show how long one is about.
+#: So many dispatches show how long one is about, and are enough of one that takes so long.
 _TRY = 5
+_SLOW_MS = 500.0
 #: What takes so much longer than the fastest, twice, is not measured again.
 _HOPELESS = 3.0
 ROUNDS = 5
@@ -100,9 +101,8 @@ class _Bench:
         one, some = await self._load(choice, 1), await self._load(choice, _TRY)
         await self._wall_ms(one)  # the first run may compile
         alone_ms = await self._wall_ms(one)
-        if alone_ms >= _RUN_MS:
-            await self._worker.unload(some)
-            return _Entrant(choice, one, one, 1)
+        if alone_ms >= _SLOW_MS:
+            return _Entrant(choice, one, some, _TRY)
         await self._wall_ms(some)
         each_ms = max((await self._wall_ms(some) - alone_ms) / (_TRY - 1), 1e-3)
         repeats = min(max(math.ceil(_RUN_MS / each_ms), _TRY), _MOST_REPEATS)
@@ -117,13 +117,12 @@ class _Bench:
             entrant.samples.append(sum(one.ms for one in result.profile) / len(result.profile))
             return
         whole_ms = _in_page(result.phases.in_page_ms)
-        if entrant.repeats > 1:
-            whole_ms -= await self._wall_ms(entrant.one)
-        entrant.samples.append(max(whole_ms, 0.0) / max(entrant.repeats - 1, 1))
+        whole_ms -= await self._wall_ms(entrant.one)
+        entrant.samples.append(max(whole_ms, 0.0) / (entrant.repeats - 1))
 
     async def leave(self, entrant: _Entrant) -> None:
         """Free what a choice holds."""
-        for handle in {one.id: one for one in (entrant.one, entrant.many)}.values():
+        for handle in (entrant.one, entrant.many):
             await self._worker.unload(handle)
 
     async def _load(self, choice: Choice, repeats: int) -> ModelHandle:
