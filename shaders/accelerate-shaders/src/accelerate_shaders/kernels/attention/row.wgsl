@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One invocation computes one query of one head, 16 keys at a time, in registers; sums are kept in y.
+// One invocation computes one query of one head, 16 keys at a time, in registers; sums are in y.
 override workgroup: u32 = 8;
 
 struct Params {

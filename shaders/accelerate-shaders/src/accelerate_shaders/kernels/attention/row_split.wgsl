@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For GPUs: one workgroup computes one query of one head; its invocations share the keys, a block of
-// `lanes` at a time, then columns of v and slices of the block.
+// For GPUs: one workgroup computes one query of one head; its invocations share the keys, a block
+// of `lanes` at a time, then columns of v and slices of the block.
 override lanes: u32 = 128;
 
 struct Params {

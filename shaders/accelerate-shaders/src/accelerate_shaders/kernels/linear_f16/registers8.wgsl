@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One invocation computes 8 rows of one panel of 16 columns in registers. Raw sums are stored first
-// and finished in a loop: so an activation is compiled once, not 32 times.
+// One invocation computes 8 rows of one panel of 16 columns in registers. Raw sums are stored
+// first and finished in a loop: so an activation is compiled once, not 32 times.
 override workgroup: u32 = 8;
 
 struct Params {

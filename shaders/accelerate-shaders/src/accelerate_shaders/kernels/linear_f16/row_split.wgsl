@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One workgroup computes 16 columns of one row, whatever the sizes: its invocations share the depth,
-// so that one row is enough work for a GPU and reads of weights are contiguous.
+// One workgroup computes 16 columns of one row, whatever the sizes: its invocations share the
+// depth, so that one row is enough work for a GPU and reads of weights are contiguous.
 override slices: u32 = 64;
 
 struct Params {

@@ -28,14 +28,16 @@ fn load_a(start: u32, row: u32, depth: u32) -> f32 {
   if (row >= params.m || depth >= params.k) {
     return 0.0;
   }
-  return a[start + select(row * params.k + depth, depth * params.m + row, params.transpose_a != 0)];
+  let at = select(row * params.k + depth, depth * params.m + row, params.transpose_a != 0);
+  return a[start + at];
 }
 
 fn load_b(start: u32, depth: u32, column: u32) -> f32 {
   if (depth >= params.k || column >= params.n) {
     return 0.0;
   }
-  return b[start + select(depth * params.n + column, column * params.k + depth, params.transpose_b != 0)];
+  let at = select(depth * params.n + column, column * params.k + depth, params.transpose_b != 0);
+  return b[start + at];
 }
 
 // Where the i-th vec4 of a tile lies: its depth, and its place among `count`. Neighbours read
