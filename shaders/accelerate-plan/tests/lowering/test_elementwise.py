@@ -160,6 +160,10 @@ def test_cast(x: np.ndarray, to: str) -> None:
     check("Cast", {"x": x}, to=kinds[to])
 
 
+def test_cast_to_the_type_of_another() -> None:
+    check("CastLike", {"x": X}, {"like": WHOLE})
+
+
 @pytest.mark.parametrize("op", ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
 def test_comparison(op: str) -> None:
     check(op, {"a": X, "b": np.array([[0.5], [0.5]], np.float32)})
