@@ -148,14 +148,12 @@ def _find(entry: Path, assets: AssetStore) -> ModelSpec | None:
         data = json.loads(entry.read_bytes())
         compiled = from_plain(data["spec"], ModelSpec)
         for asset in compiled.assets:
-            if not assets.has(asset):
-                return None
             is_touched = _stamp(assets.path(asset.sha256)) != data["stamps"][asset.sha256]
             if is_touched and not assets.verify(asset):
                 return None
     except FileNotFoundError:
         return None
-    except Exception:  # whatever is wrong with the entry, compiling again mends it
+    except Exception:  # whatever is wrong, a missing asset too: compiling again mends it
         entry.unlink(missing_ok=True)
         return None
     return compiled
