@@ -15,6 +15,7 @@ from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
 from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core.hookspecs import CORE_FAMILIES, Family
+from accelerate_core.host import Host
 
 FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS)
 HOOKS = [
@@ -56,6 +57,20 @@ def test_every_model_family_has_rows_from_a_run(root: Path) -> None:
     # The prose is written beside the tool that runs the families.
     before, after = (root / "tools/models.md").read_text().split("<!-- table -->")
     assert text.startswith(before) and text.endswith(after), "the page is stale: make families"
+
+
+def test_the_page_of_the_engine_is_fresh(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(root))
+    engine = importlib.import_module("tools.engine")
+    text = engine.PAGE.read_text()
+    measured = engine.measured_in(text)
+    made = engine.page(engine.TEMPLATE.read_text(), measured, Host())
+    assert text == made, "docs/engine.md is stale: python -m tools.engine --lists"
+    for model, part in engine.MODELS:
+        row = f"\n| `{model}` | `{part}` |"
+        assert row in measured["table"], f"{model} has no row: make engine"
+    assert "**wrong**" not in measured["table"]
+    assert "speed cases" in measured["tuning"]
 
 
 def test_the_changelog_knows_this_version(root: Path) -> None:
