@@ -21,8 +21,35 @@ from .strided import Strided, flat, trace
 _UNFOLDED_BYTES = 2**26
 _TURN = (0, 2, 1)
 _ELEMENTWISE = frozenset(
-    "Abs Add Ceil Clip Div Elu Erf Exp Floor HardSigmoid HardSwish LeakyRelu Log Max Min Mul Neg"
-    " Reciprocal Relu Round Sigmoid Softplus Sqrt Sub Tanh plan.Activation plan.Affine".split()
+    {
+        "Abs",
+        "Add",
+        "Ceil",
+        "Clip",
+        "Div",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Floor",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Log",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "Reciprocal",
+        "Relu",
+        "Round",
+        "Sigmoid",
+        "Softplus",
+        "Sqrt",
+        "Sub",
+        "Tanh",
+        "plan.Activation",
+        "plan.Affine",
+    }
 )
 
 
