@@ -39,6 +39,8 @@ class Assembled:
 
     plan: Plan
     weights: tuple[tuple[str, Array], ...]
+    #: Names what is in the weights file and where, without making it.
+    weights_digest: str
 
     def weight_parts(self) -> Iterator[bytes]:
         """Yield the weights file, a weight at a time."""
@@ -126,7 +128,7 @@ class _Assembly:
             },
             data=bytes(self._params) + constants,
         )
-        return Assembled(plan, tuple(self._weights.items))
+        return Assembled(plan, tuple(self._weights.items), self._weights.digest)
 
     # --- memory -------------------------------------------------------------------------------
 
@@ -282,6 +284,7 @@ class _Store:
     def __init__(self) -> None:
         self.items: list[tuple[str, Array]] = []
         self.size = 0
+        self._digest = hashlib.sha256()
         self.first_buffer = 0
         self._places: dict[tuple[str, str], tuple[int, int]] = {}  # offset, size in the file
         self._known: dict[tuple[Any, ...], tuple[int, int]] = {}
@@ -298,8 +301,14 @@ class _Store:
             size = layout_of(layout).size_bytes(value.shape)
             self._known[content] = (self.size, size)
             self.items.append((layout, value))
+            self._digest.update(repr(content).encode())
             self.size += math.ceil(size / ALIGNMENT) * ALIGNMENT
         self._places[name, layout] = self._known[content]
+
+    @property
+    def digest(self) -> str:
+        """Name the contents, in their order."""
+        return self._digest.hexdigest()
 
     def split(self, limit: int) -> list[tuple[int, int]]:
         """Return offset and size of buffers no larger than a limit; none cuts a constant."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -84,13 +85,26 @@ def load_catalogue(plugins: Plugins) -> Catalogue:
             _log.warning("skipped kernels of %r: %s", name, error)
     while True:
         try:
-            return read_folders(folders)
+            return _read_once(tuple(folders), _stamps(folders))
         except PluginError as error:
             broken = _owner(folders, error.info.where)
             if broken is None:
                 raise
             _log.warning("skipped kernels of %r: %s", broken, error)
             folders = [one for one in folders if one[0] != broken]
+
+
+@functools.lru_cache(maxsize=4)
+def _read_once(
+    folders: tuple[tuple[str, Path], ...], stamps: tuple[tuple[str, int, int], ...]
+) -> Catalogue:
+    """Read folders again only when a file of theirs changed: every compilation asks for them."""
+    return read_folders(folders)
+
+
+def _stamps(folders: Iterable[tuple[str, Path]]) -> tuple[tuple[str, int, int], ...]:
+    files = [path for _, folder in folders for path in sorted(folder.glob("*/*"))]
+    return tuple((str(path), (s := path.stat()).st_mtime_ns, s.st_size) for path in files)
 
 
 def _owner(folders: Iterable[tuple[str, Path]], where: str | None) -> str | None:

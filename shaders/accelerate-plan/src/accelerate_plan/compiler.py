@@ -2,7 +2,7 @@
 """From a model to a plan for a device, made once and remembered.
 
 `compile_graph` decides and touches no file; `plan_for` reads the model, writes the plan and its
-weights as assets, and keeps an index entry under `<cache_dir>/plans`.
+weights as assets, and remembers both under `<cache_dir>/plans`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -20,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from accelerate_core.errors import Unsupported
-from accelerate_core.serial import from_plain, to_plain
-from accelerate_core.types import ModelSpec
+from accelerate_core.types import Asset, ModelSpec
 
 from . import plan as plan_file
 from .assemble import Assembled, Choose, assemble
@@ -32,7 +29,8 @@ from .graph import Graph
 from .importing import free_dimensions, import_onnx
 from .kernels import DEFAULT_LIMITS, Device
 from .lowering import LOWERINGS, Lowering
-from .storing import store_plan
+from .remembering import Remembered
+from .storing import store_plan, store_weights
 from .tuning_book import read_book
 
 if TYPE_CHECKING:
@@ -55,14 +53,15 @@ def plan_for(
     catalogue = load_catalogue(ctx.plugins)
     book = read_book(ctx.state_dir, device.adapter)
     key = _key(spec.sha256, sizes, _facts(device), _digest(catalogue), book.digest, _versions())
-    entry = ctx.cache_dir / "plans" / f"{key}.json"
-    compiled = _find(entry, ctx.assets)
+    remembered = Remembered(ctx.cache_dir / "plans", ctx.assets)
+    compiled = remembered.find(key, ModelSpec)
     if compiled is None:
         graph = import_onnx(spec, sizes, ctx.assets, ctx.cache_dir / "scratch")
         about = {"model": spec.sha256, "source": spec.source, "dimensions": sizes}
         assembled = compile_graph(graph, catalogue, device, chooser(book), about=about)
-        compiled = store_plan(assembled, ctx.assets, source=spec.source)
-        _remember(entry, compiled, ctx.assets)
+        weights = _weights(assembled, ctx.assets, remembered)
+        compiled = store_plan(assembled, ctx.assets, weights=weights, source=spec.source)
+        remembered.keep(key, compiled, compiled.assets)
     return attrs.evolve(
         spec,
         sha256=compiled.sha256,
@@ -98,6 +97,21 @@ def uncovered(graph: Graph) -> list[tuple[str, str]]:
     return [
         (node.op, node.label or node.outputs[0]) for node in graph.nodes if node.op not in LOWERINGS
     ]
+
+
+def _weights(assembled: Assembled, assets: AssetStore, remembered: Remembered) -> Asset | None:
+    """Return the weights of a plan, packed and written when no plan had the same.
+
+    Plans of one model for other sizes do: only the first of them pays for its weights.
+    """
+    if not assembled.plan.weights_bytes:
+        return None
+    key = f"weights-{_key(assembled.weights_digest, _versions())}"
+    found = remembered.find(key, Asset)
+    if found is None:
+        found = store_weights(assembled, assets)
+        remembered.keep(key, found, (found,))
+    return found
 
 
 # --- what a plan depends on -------------------------------------------------------------------
@@ -137,42 +151,3 @@ def _compiler() -> str:
 
 def _key(*facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-# --- remembering ------------------------------------------------------------------------------
-
-
-def _find(entry: Path, assets: AssetStore) -> ModelSpec | None:
-    """Return what was compiled before if its assets are sound; unchanged ones are not read."""
-    try:
-        data = json.loads(entry.read_bytes())
-        compiled = from_plain(data["spec"], ModelSpec)
-        for asset in compiled.assets:
-            is_touched = _stamp(assets.path(asset.sha256)) != data["stamps"][asset.sha256]
-            if is_touched and not assets.verify(asset):
-                return None
-    except FileNotFoundError:
-        return None
-    except Exception:  # whatever is wrong, a missing asset too: compiling again mends it
-        entry.unlink(missing_ok=True)
-        return None
-    return compiled
-
-
-def _remember(entry: Path, compiled: ModelSpec, assets: AssetStore) -> None:
-    """Write an entry, whole or not at all."""
-    stamps = {one.sha256: _stamp(assets.path(one.sha256)) for one in compiled.assets}
-    data = {"spec": to_plain(compiled), "stamps": stamps}
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".part-", dir=entry.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file)
-        Path(name).replace(entry)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _stamp(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_mtime_ns, found.st_size]

@@ -15,18 +15,34 @@ from .assemble import Assembled
 from .plan import Slot, write_plan
 
 
-def store_plan(assembled: Assembled, assets: AssetStore, *, source: str, **about: Any) -> ModelSpec:
-    """Write a plan and its weights as assets; return the model, with `about` in its spec."""
+def store_weights(assembled: Assembled, assets: AssetStore) -> Asset:
+    """Write the weights of a plan as an asset, one at a time: all may be most of the memory."""
+    with assets.writer(f"{assembled.plan.name}.weights") as writer:
+        for part in assembled.weight_parts():
+            writer.write(part)
+    return writer.asset
+
+
+def store_plan(
+    assembled: Assembled,
+    assets: AssetStore,
+    *,
+    weights: Asset | None = None,
+    source: str,
+    **about: Any,
+) -> ModelSpec:
+    """Write a plan as an asset, and its weights unless they are given.
+
+    Returns the model, with `about` in its spec.
+    """
     plan = assembled.plan
-    weights: tuple[Asset, ...] = ()
     if plan.weights_bytes:
-        # One weight at a time: all of them may be most of the memory there is.
-        with assets.writer(f"{plan.name}.weights") as writer:
-            for part in assembled.weight_parts():
-                writer.write(part)
-        weights = (writer.asset,)
-        plan = attrs.evolve(plan, weights_sha256=writer.asset.sha256)
-    stored = (assets.put_bytes(write_plan(plan), f"{plan.name}.plan"), *weights)
+        weights = weights or store_weights(assembled, assets)
+        plan = attrs.evolve(plan, weights_sha256=weights.sha256)
+    stored = (
+        assets.put_bytes(write_plan(plan), f"{plan.name}.plan"),
+        *([weights] if weights else []),
+    )
     return ModelSpec(
         name=plan.name,
         source=source,

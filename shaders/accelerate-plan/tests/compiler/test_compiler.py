@@ -111,6 +111,21 @@ def test_weights_of_two_sizes_are_kept_once(host: Host, model: Make) -> None:
     assert one.assets[1] == two.assets[1] and one.assets[0] != two.assets[0]
 
 
+def test_weights_are_packed_for_the_first_size_only(
+    host: Host, model: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[str] = []
+    store = compiler.store_weights
+    monkeypatch.setattr(
+        compiler, "store_weights", lambda made, to: (packed.append(""), store(made, to))[1]
+    )
+    for size in (2, 30):
+        plan_for(model(TEXT, CONSTANTS), {"batch": size}, DEVICE, host.context)
+    other = {name: value + 1 for name, value in CONSTANTS.items()}
+    plan_for(model(TEXT, other), {"batch": 2}, DEVICE, host.context)
+    assert len(packed) == 2
+
+
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("fault", ["gone", "damaged"])
 def test_a_plan_whose_files_suffered_is_made_again(
@@ -128,17 +143,20 @@ def test_a_plan_whose_files_suffered_is_made_again(
     assert path.read_bytes() == data
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"spec": 1, "stamps": {}}', "\udcff"])
+@pytest.mark.parametrize("text", ["", "{}", '{"value": 1, "assets": []}', "\udcff"])
 def test_an_index_that_suffered_is_made_again(
     text: str, host: Host, model: Make, once: list[str]
 ) -> None:
     spec = model(TEXT, CONSTANTS)
     first = plan_for(spec, {"batch": 3}, DEVICE, host.context)
-    (entry,) = (host.context.cache_dir / "plans").iterdir()
-    entry.write_text(text, errors="surrogateescape")
+    entries = sorted((host.context.cache_dir / "plans").iterdir())
+    assert len(entries) == 2  # of the plan, and of its weights
+    for entry in entries:
+        entry.write_text(text, errors="surrogateescape")
     assert plan_for(spec, {"batch": 3}, DEVICE, host.context) == first
     assert len(once) == 2
-    assert json.loads(entry.read_text())["spec"]["name"] == "test"
+    for entry in entries:
+        assert json.loads(entry.read_text())["assets"]
 
 
 def test_a_touched_file_with_the_same_bytes_is_still_good(
