@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import tempfile
 import sys
 from pathlib import Path
 
@@ -151,7 +152,8 @@ def test_a_session_that_belongs_to_somebody_else_is_left_alone() -> None:
 
 
 def test_sockets_fit_into_the_folder_of_a_launch(tmp_path: Path) -> None:
-    for state in (tmp_path / ("long" * 20), Path("/tmp/a")):
+    short = Path(tempfile.mkdtemp(prefix="a", dir="/tmp"))
+    for state in (tmp_path / ("long" * 20), short):
         folder = processes.make_folder(state, processes.new_tag())
         try:
             path = f"{folder}/tmp/org.chromium.Chromium.XXXXXX/SingletonSocket"
@@ -160,5 +162,5 @@ def test_sockets_fit_into_the_folder_of_a_launch(tmp_path: Path) -> None:
         finally:
             processes.remove_folder(folder)
         assert not folder.exists()
-    (Path("/tmp/a") / "launches").rmdir()
-    Path("/tmp/a").rmdir()
+    (short / "launches").rmdir()
+    short.rmdir()
