@@ -7,8 +7,8 @@ import asyncio
 import os
 import signal
 import subprocess
-import tempfile
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
