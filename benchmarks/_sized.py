@@ -70,6 +70,7 @@ MODELS: Mapping[str, Sized] = {
             "num_attention_heads": 12,
             "num_key_value_heads": 4,
             "intermediate_size": 2048,
+            "max_position_embeddings": 256,
         },
         {"batch": 1, "sequence": 1, "past_sequence": _PAST, "total_sequence": _PAST + 1},
     ),

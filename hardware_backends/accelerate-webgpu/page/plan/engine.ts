@@ -10,8 +10,9 @@ import type {
 import type { AssetHeader, Load, Ready } from "../../../accelerate-browser/page/src/generated/messages";
 import { PageFailure } from "../../../accelerate-browser/page/src/wire/errors";
 import type { HostTensor } from "../../../accelerate-browser/page/src/wire/tensor";
+import { compileAhead } from "./ahead";
 import { checkDevice, readPlan, type Plan } from "./format";
-import { Kernels } from "./kernels";
+import { checked, Kernels } from "./kernels";
 import { fetchKept, Replay, type Kept } from "./replay";
 import { Weights, type Lease } from "./weights";
 
@@ -58,7 +59,7 @@ export class PlanEngine extends ModelEngine<Model, Kept> {
     checkWeights(plan, weightsFile);
     const compiledBefore = kernels.compiled;
     // Compiled while the weights are on their way.
-    const pipelines = Promise.all(plan.pipelines.map((one) => kernels.pipeline(one)));
+    const pipelines = this.#compiled(plan);
     pipelines.catch(() => undefined);
     let isCached = asset.isCached;
     const parts = plan.buffers.filter(({ role }) => role === "weights");
@@ -100,6 +101,14 @@ export class PlanEngine extends ModelEngine<Model, Kept> {
       weights.release();
       throw error;
     }
+  }
+
+  async #compiled(plan: Plan): Promise<GPUComputePipeline[]> {
+    const pipelines = await Promise.all(plan.pipelines.map((one) => this.#kernels.pipeline(one)));
+    await checked(this.#device, `plan ${plan.name}`, () => {
+      compileAhead(this.#device, plan, this.#kernels, pipelines);
+    });
+    return pipelines;
   }
 
   protected execute(

@@ -63,8 +63,8 @@ def compile_plan(
     check_format(spec, FORMATS, info.target)
     if spec.format == "plan":
         return Prepared(spec)
-    from accelerate_plan.compiler import plan_for
     from accelerate_plan.devices import device_of
+    from accelerate_plan.planning import plan_for
 
     return Prepared(plan_for(spec, sizes, device_of(info), ctx))
 

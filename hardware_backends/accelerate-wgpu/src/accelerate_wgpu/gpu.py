@@ -15,6 +15,7 @@ from accelerate_plan.plan import Buffer, Pipeline
 from accelerate_core.errors import BackendUnavailable, ModelError, PluginError, WorkerLost
 
 from .adapters import FEATURES
+from .quirks import mended
 
 if TYPE_CHECKING:
     from wgpu import GPUAdapter, GPUBindGroupLayout, GPUBuffer, GPUComputePipeline
@@ -111,7 +112,7 @@ class Gpu:
                     ),
                     compute={
                         "module": self.device.create_shader_module(
-                            label=kernel.name, code=kernel.source
+                            label=kernel.name, code=mended(kernel.source)
                         ),
                         "entry_point": "main",
                         "constants": dict(kernel.constants),

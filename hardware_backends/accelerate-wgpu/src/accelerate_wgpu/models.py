@@ -88,7 +88,7 @@ class Loader:
                 where=f"model {spec.name}",
                 accepted=("onnx", "plan"),
             )
-        from accelerate_plan.compiler import plan_for
+        from accelerate_plan.planning import plan_for
 
         def make(dimensions: Mapping[str, int]) -> Replay:
             return self._open(plan_for(spec, dimensions, self._device, self._ctx), options)

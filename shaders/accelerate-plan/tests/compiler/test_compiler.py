@@ -12,14 +12,15 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from accelerate_plan import compiler
+from accelerate_plan import importing, planning, storing
 from accelerate_plan.catalogue import load_catalogue
 from accelerate_plan.choosing import guess
-from accelerate_plan.compiler import compile_graph, plan_for, uncovered
+from accelerate_plan.compiler import compile_graph, uncovered
 from accelerate_plan.fusions import fuse
 from accelerate_plan.importing import import_onnx
 from accelerate_plan.kernels import Device
 from accelerate_plan.plan import Plan, read_plan
+from accelerate_plan.planning import plan_for
 from accelerate_plan.tuning_book import Book
 
 from accelerate_core.errors import Unsupported
@@ -43,13 +44,13 @@ def plan_of(spec: ModelSpec, host: Host) -> Plan:
 def once(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect the names of models that are really compiled."""
     names: list[str] = []
-    before = compiler.import_onnx
+    before = importing.import_onnx
 
     def count(spec: ModelSpec, *others: Any) -> Any:
         names.append(spec.name)
         return before(spec, *others)
 
-    monkeypatch.setattr(compiler, "import_onnx", count)
+    monkeypatch.setattr(importing, "import_onnx", count)
     return names
 
 
@@ -89,7 +90,7 @@ def test_whatever_a_plan_depends_on_makes_another(
         case "device":
             device = attrs.evolve(DEVICE, limits={"maxBufferSize": 1 << 30})
         case "compiler":
-            monkeypatch.setattr(compiler, "_compiler", lambda: "another")
+            monkeypatch.setattr(planning, "_compiler", lambda: "another")
         case "kernels":
             catalogue = load_catalogue(host.context.plugins)
             linear = catalogue.kernels["linear"]
@@ -98,7 +99,7 @@ def test_whatever_a_plan_depends_on_makes_another(
             )
             kernels = {**catalogue.kernels, "linear": attrs.evolve(linear, variants=changed)}
             other = attrs.evolve(catalogue, kernels=kernels)
-            monkeypatch.setattr(compiler, "load_catalogue", lambda _: other)
+            monkeypatch.setattr(planning, "load_catalogue", lambda _: other)
         case "measured":
             monkeypatch.setattr(Book, "digest", property(lambda _: "measured since"))
     plan_for(spec, sizes, device, host.context)
@@ -115,9 +116,9 @@ def test_weights_are_packed_for_the_first_size_only(
     host: Host, model: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed: list[str] = []
-    store = compiler.store_weights
+    store = storing.store_weights
     monkeypatch.setattr(
-        compiler, "store_weights", lambda made, to: (packed.append(""), store(made, to))[1]
+        storing, "store_weights", lambda made, to: (packed.append(""), store(made, to))[1]
     )
     for size in (2, 30):
         plan_for(model(TEXT, CONSTANTS), {"batch": size}, DEVICE, host.context)

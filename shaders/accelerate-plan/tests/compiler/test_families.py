@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from accelerate_plan.compiler import plan_for
 from accelerate_plan.fusions import fuse
 from accelerate_plan.importing import import_onnx
 from accelerate_plan.kernels import Device
 from accelerate_plan.lowering import Lowering
 from accelerate_plan.plan import read_plan
+from accelerate_plan.planning import plan_for
 from accelerate_plan.testing.numpy_executor import run_program
 
 from accelerate_core.blocking import Accelerator

@@ -82,8 +82,8 @@ def compiled(
     """Return a model compiled for a target's adapter; Unsupported where no kernel does it."""
     import asyncio
 
-    from ..compiler import plan_for
     from ..devices import device_of
+    from ..planning import plan_for
 
     dimensions = dimensions_of(host, spec, batch, sequence)
 
