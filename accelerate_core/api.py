@@ -147,7 +147,7 @@ class AsyncAccelerator:
             host.context,
             scheduler=scheduler,
             recovery=recovery,
-            max_workers=config.pool.max_connections,
+            settings=config.pool.fleet_settings(),
             run_id=self._run.id,
             observer=self._observe,
         )

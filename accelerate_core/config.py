@@ -11,6 +11,7 @@ from typing import Any, Literal
 import attrs
 
 from .errors import ConfigError, Unsupported, did_you_mean
+from .fleet.settings import FleetSettings
 from .settings import Seconds, converter, structure
 from .types import BROWSERS, Target
 
@@ -65,6 +66,12 @@ class PoolConfig:
     precompile_shaders: bool = False
     #: How long a job may take from submission to result.
     job_timeout: Seconds = Seconds(120.0)
+    #: Jobs that may wait; one more is refused at once.
+    max_queue: int = attrs.field(default=10_000, validator=attrs.validators.ge(1))
+
+    def fleet_settings(self) -> FleetSettings:
+        """Return what the fleet's machine has to know."""
+        return FleetSettings(max_workers=self.max_connections, max_queue=self.max_queue)
 
 
 @attrs.frozen(kw_only=True)

@@ -112,7 +112,7 @@ class _Run:
             host.context,
             scheduler=assembly.scheduler,
             recovery=assembly.recovery,
-            max_workers=config.pool.max_connections,
+            settings=config.pool.fleet_settings(),
             run_id=self.info.id,
             observer=self.tell,
         )

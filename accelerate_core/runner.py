@@ -20,6 +20,7 @@ from .fleet import events as ev
 from .fleet import instructions as do
 from .fleet.machine import Machine
 from .fleet.policy import JobView
+from .fleet.settings import FleetSettings
 from .protocols import Backend, Context, Recovery, Scheduler
 from .types import Connection, LoadOptions, ModelHandle, ModelSpec, Result, Target, WorkerInfo
 from .workers import Workers, classify, typed
@@ -69,8 +70,8 @@ class _Job:
     future: asyncio.Future[Answer]
     submitted_ns: int
     dispatched_ns: int = 0
-    result: Result | None = None
-    task: asyncio.Task[None] | None = None
+    #: Results by attempt: of several, the machine says which counts.
+    results: dict[int, Result] = attrs.field(factory=dict)
 
 
 class Runner:
@@ -83,15 +84,16 @@ class Runner:
         *,
         scheduler: Scheduler | None = None,
         recovery: Recovery | None = None,
-        max_workers: int = 4,
+        settings: FleetSettings | None = None,
         run_id: str = "",
         observer: Observer | None = None,
     ) -> None:
-        self._machine = Machine(scheduler=scheduler, recovery=recovery, max_workers=max_workers)
+        self._machine = Machine(scheduler=scheduler, recovery=recovery, settings=settings)
         self._run_id = run_id
         self._observer = observer
         self._work: dict[str, Work] = {}
         self._jobs: dict[str, _Job] = {}
+        self._attempts: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Condition()
@@ -184,9 +186,9 @@ class Runner:
                 case do.Dispatch():
                     self._dispatch(instruction)
                 case do.CancelAttempt():
-                    job = self._jobs.get(instruction.job_id)
-                    if job is not None and job.task is not None:
-                        job.task.cancel()
+                    task = self._attempts.get((instruction.job_id, instruction.attempt))
+                    if task is not None:
+                        task.cancel()
                 case do.Complete():
                     self._complete(instruction)
                 case do.Fail():
@@ -229,8 +231,10 @@ class Runner:
     def _dispatch(self, order: do.Dispatch) -> None:
         job = self._jobs.get(order.job_id)
         if job is not None:
-            job.dispatched_ns = _now()
-            job.task = self._spawn(self._attempt(order, job))
+            job.dispatched_ns = job.dispatched_ns or _now()
+            key = (order.job_id, order.attempt)
+            self._attempts[key] = task = self._spawn(self._attempt(order, job))
+            task.add_done_callback(lambda _: self._attempts.pop(key, None))
 
     async def _attempt(self, order: do.Dispatch, job: _Job) -> None:
         live = self._workers.live.get(order.worker_id)
@@ -260,7 +264,7 @@ class Runner:
                 )
             )
             return
-        job.result = result
+        job.results[order.attempt] = result
         self._post(
             ev.AttemptFinished(
                 at_ns=_now(),
@@ -278,7 +282,7 @@ class Runner:
             return
         now = _now()
         answer = Answer(
-            result=job.result or Result(outputs={}),
+            result=job.results.get(order.attempt) or Result(outputs={}),
             handle=live.handles[job.work.key],
             worker_id=order.worker_id,
             connection=live.connection,

@@ -59,6 +59,40 @@ class WorkerLost(Happened):
     worker_id: str
     epoch: int
     error: ErrorInfo
+    kind: FailureKind = FailureKind.LOST
+
+
+@attrs.frozen(kw_only=True)
+class WorkerSilent(Happened):
+    """A worker answers no heartbeat; it may be slow, or gone."""
+
+    worker_id: str
+    epoch: int
+    silent_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class WorkerHeard(Happened):
+    """A worker that was silent answers again."""
+
+    worker_id: str
+    epoch: int
+
+
+@attrs.frozen(kw_only=True)
+class WorkerMemory(Happened):
+    """A worker's process tree was weighed."""
+
+    worker_id: str
+    epoch: int
+    held_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class Capacity(Happened):
+    """The machine's memory was looked at: what workers may still take."""
+
+    free_bytes: int
 
 
 @attrs.frozen(kw_only=True)
@@ -121,6 +155,22 @@ class AttemptFailed(Happened):
 
 
 @attrs.frozen(kw_only=True)
+class Persisted(Happened):
+    """A durable job is written down."""
+
+    job_id: str
+
+
+@attrs.frozen(kw_only=True)
+class Compared(Happened):
+    """The answers of a job's copies were compared; `odd` are attempts that stand alone."""
+
+    job_id: str
+    accepted: int | None  #: attempt whose answer counts, None when no two agree
+    odd: tuple[int, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class Retire(Happened):
     """Workers for a target are no longer needed: stop them when idle."""
 
@@ -151,6 +201,12 @@ FleetEvent: TypeAlias = (
     | WorkerReady
     | WorkerFailed
     | WorkerLost
+    | WorkerSilent
+    | WorkerHeard
+    | WorkerMemory
+    | Capacity
+    | Persisted
+    | Compared
     | WorkerStopped
     | WorkerProgress
     | ModelLoaded

@@ -9,6 +9,7 @@ import attrs
 
 from ..errors import ErrorInfo
 from ..types import Target
+from .policy import Mend
 
 
 @attrs.frozen
@@ -26,6 +27,16 @@ class StopWorker:
 
     worker_id: str
     epoch: int
+    kill: bool = False  #: it does not answer: waste no time on asking
+
+
+@attrs.frozen
+class MendWorker:
+    """Mend a worker, which is of another epoch then; answer with WorkerReady or WorkerLost."""
+
+    worker_id: str
+    epoch: int  #: the new one
+    how: Mend
 
 
 @attrs.frozen
@@ -35,6 +46,30 @@ class LoadModel:
     worker_id: str
     epoch: int
     model: str
+
+
+@attrs.frozen
+class UnloadModel:
+    """Drop a model of a worker; needs no answer."""
+
+    worker_id: str
+    epoch: int
+    model: str
+
+
+@attrs.frozen
+class Persist:
+    """Write a durable job down; answer with Persisted."""
+
+    job_id: str
+
+
+@attrs.frozen
+class Compare:
+    """Compare the answers of a job's attempts; answer with Compared."""
+
+    job_id: str
+    attempts: tuple[int, ...]
 
 
 @attrs.frozen
@@ -59,6 +94,15 @@ class CancelAttempt:
 
 
 @attrs.frozen
+class Chapter:
+    """One thing that happened to a job."""
+
+    at_ns: int
+    what: str  #: "submitted", "placed", "failed", ...
+    detail: str = ""
+
+
+@attrs.frozen
 class Complete:
     """Give the job's caller the result of this attempt."""
 
@@ -66,6 +110,7 @@ class Complete:
     attempt: int
     worker_id: str
     epoch: int
+    story: tuple[Chapter, ...] = attrs.field(default=(), eq=False, repr=False)
 
 
 @attrs.frozen
@@ -75,6 +120,7 @@ class Fail:
     job_id: str
     error: ErrorInfo
     attempts: int
+    story: tuple[Chapter, ...] = attrs.field(default=(), eq=False, repr=False)
 
 
 @attrs.frozen
@@ -85,5 +131,16 @@ class WakeAt:
 
 
 Instruction: TypeAlias = (
-    StartWorker | StopWorker | LoadModel | Dispatch | CancelAttempt | Complete | Fail | WakeAt
+    StartWorker
+    | StopWorker
+    | MendWorker
+    | LoadModel
+    | UnloadModel
+    | Persist
+    | Compare
+    | Dispatch
+    | CancelAttempt
+    | Complete
+    | Fail
+    | WakeAt
 )

@@ -17,12 +17,40 @@ from ..types import Target, WorkerInfo
 class FailureKind(enum.StrEnum):
     """Classify why an attempt failed."""
 
-    LOST = "lost"  #: the worker died, hung or vanished
+    LOST = "lost"  #: the worker is gone, and nobody knows why
+    CONNECTION = "connection"  #: its connection broke
+    CRASH = "crash"  #: its process died
+    HANG = "hang"  #: it lives, and answers no heartbeat or makes no progress
+    DEVICE_LOST = "device_lost"  #: its GPU device is gone; the page lives
+    OUT_OF_MEMORY = "out_of_memory"
     TIMEOUT = "timeout"
     MODEL = "model"  #: the model's or the input's own fault: never retried
+    NUMERICAL = "numerical"  #: it answered, and wrongly
+    OVERLOAD = "overload"  #: it has no room
     BACKEND = "backend"  #: the backend could not be started
-    UNSUPPORTED = "unsupported"
+    UNSUPPORTED = "unsupported"  #: never retried
     INTERNAL = "internal"
+
+
+#: Kinds after which nothing is tried again: another worker would say the same.
+FINAL = frozenset({FailureKind.MODEL, FailureKind.UNSUPPORTED})
+
+
+class Mend(enum.StrEnum):
+    """Say what is done to a worker before it works again, from cheap to dear."""
+
+    DEVICE = "device"  #: open another GPU device in the same page
+    PAGE = "page"  #: load the page anew in the same browser
+    RESTART = "restart"  #: end its process and start another
+
+
+@attrs.frozen
+class Latency:
+    """How long attempts of one model took on one target lately, in nanoseconds."""
+
+    p50_ns: int
+    p95_ns: int
+    count: int  #: attempts this is made of
 
 
 @attrs.frozen(kw_only=True)
@@ -38,8 +66,14 @@ class JobView:
     deadline_ns: int | None = None
     submitted_ns: int = 0
     attempts: int = 0
-    #: Workers (id) that already failed this job.
+    #: Workers (id) that already failed this job, or work on it.
     tried: tuple[str, ...] = ()
+    #: The same model with smaller weights (keys), best first; empty unless degrading is allowed.
+    degraded: tuple[str, ...] = ()
+    #: Workers that do it side by side; their answers are compared.
+    copies: int = 1
+    #: Written down before it is dispatched: it outlives this process.
+    is_durable: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +113,10 @@ class FleetView(Protocol):
 
     def worker(self, worker_id: str) -> WorkerView | None:
         """Return one worker, or None when it is gone."""
+        ...
+
+    def latency(self, model: str, target: Target) -> Latency | None:
+        """Return how long a model takes on a concrete target; None for too few attempts."""
         ...
 
     def idle_with(self, model: str, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
@@ -135,6 +173,12 @@ class Retry:
 
     delay_ns: int = 0
     avoid: tuple[str, ...] = ()
+    #: What is done to the worker that failed; its other jobs are recovered, too.
+    mend: Mend | None = None
+    #: Go on with this one of the job's targets, and those after it.
+    target: Target | None = None
+    #: Go on with this one of the job's degraded models.
+    model: str | None = None
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..errors import JobTimeout, PluginError
+from ..errors import JobTimeout, Overloaded, PluginError
 from .policy import Placement
 from .state import Fleet, JobState
 
@@ -11,12 +11,14 @@ from .state import Fleet, JobState
 def misplaced(placement: Placement, job: JobState, fleet: Fleet) -> str | None:
     """Return what is wrong with a scheduler's placement, or None."""
     if len(placement.workers) != 1:
-        return f"placed on {len(placement.workers)} workers, and only one is possible yet"
+        return f"placed on {len(placement.workers)} workers; a job is placed on one at a time"
     worker = fleet.workers.get(placement.workers[0])
     if worker is None:
         return f"placed on {placement.workers[0]!r}, which does not exist"
     if not worker.has_room:
         return f"placed on {worker.id!r}, which has no room"
+    if worker.id in job.live:
+        return f"placed on {worker.id!r}, which works on it already"
     if not job.targets[0].covers(worker.target):
         return f"placed on {worker.id!r}, which is not {job.targets[0]}"
     return None
@@ -33,9 +35,20 @@ def policy_error(word: str, raised: Exception) -> PluginError:
 def timed_out(job: JobState, now_ns: int) -> JobTimeout:
     """Return the error of a job whose time is over: how long it took, and what it waited for."""
     seconds = (now_ns - job.asked.submitted_ns) / 1e9
-    doing = f", {job.worker.doing}" if job.worker and job.worker.doing else ""
+    worker = next((attempt.worker for attempt in job.live.values()), None)
+    doing = f", {worker.doing}" if worker and worker.doing else ""
     return JobTimeout(
         f"no answer after {seconds:.1f} s ({job.status}{doing})",
-        where=job.worker.id if job.worker else str(job.asked.targets[0]),
+        where=worker.id if worker else str(job.asked.targets[0]),
         hint="Give it longer: [pool] job_timeout, or a smaller batch.",
+    )
+
+
+def overloaded(waiting: int, retry_after: float) -> Overloaded:
+    """Return the error of a job that is not taken: the queue is full."""
+    return Overloaded(
+        f"{waiting} jobs wait already",
+        where="the fleet",
+        retry_after=retry_after,
+        hint=f"Come back in {retry_after:.2g} s, or raise [pool] max_queue.",
     )

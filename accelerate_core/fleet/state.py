@@ -11,12 +11,15 @@ from typing import Any
 import attrs
 
 from ..types import Target, WorkerInfo
-from .policy import JobView, WorkerView
+from .instructions import Chapter
+from .latency import Latencies
+from .policy import JobView, Latency, WorkerView
 
 
 class WorkerStatus(enum.StrEnum):
-    STARTING = "starting"
+    STARTING = "starting"  #: or being mended
     READY = "ready"
+    SUSPECT = "suspect"  #: silent: it keeps its jobs and gets no more
     STOPPING = "stopping"
     GONE = "gone"
 
@@ -38,6 +41,7 @@ class WorkerState:
     doing: str = ""
     #: Stop as soon as it is idle.
     is_retired: bool = False
+    started_ns: int = 0
 
     @property
     def has_room(self) -> bool:
@@ -63,10 +67,23 @@ class WorkerState:
 
 
 class JobStatus(enum.StrEnum):
+    PERSISTING = "persisting"  #: durable, and not yet written down
     QUEUED = "queued"
     DELAYED = "delayed"  #: waits for its retry time
     LOADING = "loading"  #: placed; the worker loads its model
     RUNNING = "running"
+    COMPARING = "comparing"  #: every copy has answered
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """One try of a job on one worker."""
+
+    number: int
+    worker: WorkerState
+    model: str
+    dispatched_ns: int | None = None  #: None while the model loads
+    is_hedge: bool = False  #: beside another that is late
 
 
 @attrs.define(eq=False)
@@ -76,17 +93,28 @@ class JobState:
     asked: JobView  #: as it was submitted
     #: Targets still worth trying, best first.
     targets: tuple[Target, ...]
+    model: str  #: the asked one, or a degraded one
     status: JobStatus = JobStatus.QUEUED
-    worker: WorkerState | None = None
-    attempts: int = 0
+    #: Attempts that are under way, by worker.
+    live: dict[str, Attempt] = attrs.field(factory=dict)
+    #: Attempts that answered, of a job with copies.
+    answered: dict[int, Attempt] = attrs.field(factory=dict)
+    attempts: int = 0  #: made so far
     #: Workers that failed it and were not started anew since.
     tried: tuple[str, ...] = ()
     not_before_ns: int = 0
+    hedge_at_ns: int | None = None
+    story: list[Chapter] = attrs.field(factory=list)
 
     @property
     def id(self) -> str:
         """The job's id."""
         return self.asked.id
+
+    @property
+    def missing(self) -> int:
+        """How many attempts it lacks."""
+        return self.asked.copies - len(self.live) - len(self.answered)
 
     def view(self) -> JobView:
         """Return what policies see: the best target only.
@@ -96,9 +124,18 @@ class JobState:
         """
         if len(self.asked.targets) == 1 and self.attempts == 0 and not self.tried:
             return self.asked
+        held = [attempt.worker.id for attempt in (*self.live.values(), *self.answered.values())]
         return attrs.evolve(
-            self.asked, targets=self.targets[:1], attempts=self.attempts, tried=self.tried
+            self.asked,
+            model=self.model,
+            targets=self.targets[:1],
+            attempts=self.attempts,
+            tried=tuple(dict.fromkeys((*self.tried, *held))),
         )
+
+    def tell(self, at_ns: int, what: str, detail: str = "") -> None:
+        """Add to its story."""
+        self.story.append(Chapter(at_ns, what, detail))
 
 
 class Fleet:
@@ -109,6 +146,7 @@ class Fleet:
         self.rng = random.Random(0)
         self.history: Mapping[str, Any] = {}
         self.workers: dict[str, WorkerState] = {}
+        self.latencies = Latencies()
         #: Concrete target -> its workers, in order of starting.
         self._by_target: dict[Target, dict[str, WorkerState]] = {}
         #: (concrete target, running) -> ready workers, longest in that state first.
@@ -123,6 +161,10 @@ class Fleet:
         """Return one ready worker, or None."""
         state = self.workers.get(worker_id)
         return state.view() if state and state.status is WorkerStatus.READY else None
+
+    def latency(self, model: str, target: Target) -> Latency | None:
+        """Return how long a model takes on a concrete target; None for too few attempts."""
+        return self.latencies.of(model, target)
 
     def idle(self, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
         """Return up to `k` workers with room, least busy first, then longest waiting."""
@@ -164,6 +206,14 @@ class Fleet:
         self.not_loaded(worker, model)
         worker.models.add(model)
         self._with_model.setdefault((worker.target, model), {})[worker.id] = worker
+
+    def unload_all(self, worker: WorkerState) -> None:
+        """Remember that a worker has lost its models: its page or device is another."""
+        for model in worker.models:
+            self._drop(self._with_model, (worker.target, model), worker)
+        worker.models.clear()
+        worker.loading.clear()
+        worker.doing = ""
 
     def not_loaded(self, worker: WorkerState, model: str) -> None:
         """Remember that a worker loads a model no more."""

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..fleet.policy import JobView, WorkerView
+from ..fleet.policy import JobView, Latency, WorkerView
 from ..fleet.state import Fleet, JobState, WorkerState, WorkerStatus
 from ..types import Target, WorkerInfo
 
@@ -51,6 +51,10 @@ class WatchedFleet:
         """Return up to `k` ready workers, busy ones included."""
         return self._counted(self._fleet.least_loaded(k, targets))
 
+    def latency(self, model: str, target: Target) -> Latency | None:
+        """Return how long a model takes on a target, as `took` said."""
+        return self._fleet.latency(model, target)
+
     # --- what tests do ------------------------------------------------------------------------
 
     def add(
@@ -72,7 +76,7 @@ class WatchedFleet:
     def take(self, worker_id: str, job: JobView) -> None:
         """Place a job on a worker, and load its model there."""
         state = self._fleet.workers[worker_id]
-        state.jobs[job.id] = JobState(job, job.targets)
+        state.jobs[job.id] = JobState(job, job.targets, job.model)
         self._fleet.touch(state)
         self._fleet.loaded(state, job.model)
 
@@ -81,6 +85,11 @@ class WatchedFleet:
         state = self._fleet.workers[worker_id]
         state.jobs.pop(next(iter(state.jobs)))
         self._fleet.touch(state)
+
+    def took(self, model: str, target: str, took_ns: int, times: int = 100) -> None:
+        """Have attempts of a model taken this long on a target."""
+        for _ in range(times):
+            self._fleet.latencies.add(model, Target.parse(target), took_ns)
 
     def busy(self) -> list[str]:
         """Return the ids of all workers that run something."""

@@ -18,6 +18,7 @@ from accelerate_core.fleet.policy import (
     Reject,
     Retry,
 )
+from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.types import Target, WorkerInfo
 
 CPU = Target("cpu")
@@ -106,7 +107,7 @@ def test_a_load_only_job_completes_without_running() -> None:
     clock = Clock()
     clock.submit(is_load_only=True)
     clock.ready()
-    assert clock.loaded() == [do.Complete("j", 0, "cpu-1", 1)]
+    assert clock.loaded() == [do.Complete("j", 1, "cpu-1", 1)]
     assert clock.machine.fleet.worker("cpu-1").running == 0
 
 
@@ -218,7 +219,7 @@ def test_without_a_fallback_the_start_error_reaches_the_job() -> None:
 
 
 def test_an_idle_worker_makes_room_for_another_target() -> None:
-    clock = Clock(max_workers=1)
+    clock = Clock(settings=FleetSettings(max_workers=1))
     clock.running()
     clock.finished()
     assert clock.submit("k", targets=(FIREFOX,)) == [do.StopWorker("cpu-1", 1)]
@@ -227,7 +228,7 @@ def test_an_idle_worker_makes_room_for_another_target() -> None:
 
 
 def test_a_busy_worker_is_not_stopped_to_make_room() -> None:
-    clock = Clock(max_workers=1)
+    clock = Clock(settings=FleetSettings(max_workers=1))
     clock.running()
     assert clock.submit("k", targets=(FIREFOX,)) == []
     assert clock.finished() == [do.Complete("j", 1, "cpu-1", 1), do.StopWorker("cpu-1", 1)]

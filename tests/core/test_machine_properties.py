@@ -16,6 +16,7 @@ from accelerate_core.fleet import events as ev
 from accelerate_core.fleet import instructions as do
 from accelerate_core.fleet.machine import Machine
 from accelerate_core.fleet.policy import FailureKind, JobView, Retry
+from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.fleet.state import WorkerStatus
 from accelerate_core.types import Target, WorkerInfo
 
@@ -36,7 +37,7 @@ class Sometimes:
 
 
 def machine() -> Machine:
-    return Machine(recovery=Sometimes(), max_workers=MAX_WORKERS)
+    return Machine(recovery=Sometimes(), settings=FleetSettings(max_workers=MAX_WORKERS))
 
 
 class FleetPromises(RuleBasedStateMachine):
@@ -250,7 +251,8 @@ class FleetPromises(RuleBasedStateMachine):
         assert {one.id for one in fleet.least_loaded(99, TARGETS)} == ready
         for worker in fleet.workers.values():
             for job_id, job in worker.jobs.items():
-                assert job.worker is worker and self.machine.jobs[job_id] is job
+                assert job.live[worker.id].worker is worker
+                assert self.machine.jobs[job_id] is job
             seen = [one.id for one in fleet.idle((worker.target,))]
             assert (worker.id in seen) == worker.has_room
             for model in worker.models:

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the parts of the machine share: all it knows, and what it is about to say."""
+
+from __future__ import annotations
+
+from ..protocols import Recovery, Scheduler
+from .alarm import Alarm
+from .instructions import Instruction
+from .settings import FleetSettings
+from .state import Fleet, JobState
+
+
+class Desk:
+    """Hold the state of one machine."""
+
+    def __init__(self, scheduler: Scheduler, recovery: Recovery, settings: FleetSettings) -> None:
+        self.scheduler = scheduler
+        self.recovery = recovery
+        self.settings = settings
+        self.fleet = Fleet()
+        self.jobs: dict[str, JobState] = {}
+        #: Jobs that lack an attempt, in order of coming.
+        self.queue: dict[str, JobState] = {}
+        self.alarm = Alarm()
+        self.is_draining = False
+        self.out: list[Instruction] = []
+
+    def say(self, instruction: Instruction) -> None:
+        """Have something done."""
+        self.out.append(instruction)

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job's life: taken, tried, recovered, answered exactly once.
+
+An answer counts only if it carries the number of a live attempt and the epoch of its worker.
+"""
+
+from __future__ import annotations
+
+from ..errors import AccelerateError, BackendUnavailable, NumericalError
+from ..types import Target
+from . import events as ev
+from . import instructions as do
+from .desk import Desk
+from .policy import FINAL, FailedAttempt, FailureKind, GiveUp, JobView, Mend, Retry
+from .pool import Pool
+from .rules import overloaded, policy_error, timed_out
+from .state import Attempt, JobState, JobStatus, WorkerState, WorkerStatus
+
+#: No recovery policy may try a job more often than this.
+MAX_ATTEMPTS = 10
+
+
+class Jobs:
+    """Keep every job until it is answered."""
+
+    def __init__(self, desk: Desk, pool: Pool) -> None:
+        self._desk = desk
+        self._pool = pool
+
+    # --- taken --------------------------------------------------------------------------------
+
+    def submitted(self, asked: JobView) -> None:
+        """Take a job, or refuse it at once."""
+        desk = self._desk
+        job = JobState(asked, asked.targets, asked.model)
+        desk.jobs[job.id] = job
+        job.tell(desk.fleet.now_ns, "submitted")
+        if desk.is_draining:
+            closing = BackendUnavailable("the fleet is closing and takes no more jobs")
+            self.fail(job, closing)
+            return
+        if len(desk.queue) >= desk.settings.max_queue:
+            self.fail(job, overloaded(len(desk.queue), 1.0))
+            return
+        if asked.deadline_ns is not None:
+            desk.alarm.add(asked.deadline_ns, job.id)
+        if asked.is_durable:
+            job.status = JobStatus.PERSISTING
+            desk.say(do.Persist(job.id))
+        else:
+            self._enqueue(job)
+
+    def persisted(self, job_id: str) -> None:
+        """Let a durable job wait for a worker, now that it cannot be lost."""
+        job = self._desk.jobs.get(job_id)
+        if job is not None and job.status is JobStatus.PERSISTING:
+            self._enqueue(job)
+
+    def cancelled(self, job_id: str) -> None:
+        """Forget a job nobody waits for."""
+        job = self._desk.jobs.get(job_id)
+        if job is not None:
+            self._cancel_live(job)
+            self._forget(job)
+
+    # --- answered -----------------------------------------------------------------------------
+
+    def finished(self, event: ev.AttemptFinished) -> None:
+        """Accept an answer, or keep it for the comparison of copies."""
+        found = self._current(event.job_id, event.attempt, event.worker_id, event.epoch)
+        if found is None:
+            return
+        job, attempt = found
+        desk = self._desk
+        assert attempt.dispatched_ns is not None
+        took_ns = desk.fleet.now_ns - attempt.dispatched_ns
+        desk.fleet.latencies.add(attempt.model, attempt.worker.target, took_ns)
+        job.tell(desk.fleet.now_ns, "answered", attempt.worker.id)
+        if job.asked.copies == 1:
+            self.complete(job, attempt)
+            return
+        self._leave(job, attempt)
+        job.answered[attempt.number] = attempt
+        if len(job.answered) == job.asked.copies:
+            self._cancel_live(job)
+            job.status = JobStatus.COMPARING
+            desk.say(do.Compare(job.id, tuple(job.answered)))
+
+    def compared(self, event: ev.Compared) -> None:
+        """Accept the answer that most copies gave."""
+        job = self._desk.jobs.get(event.job_id)
+        if job is None or job.status is not JobStatus.COMPARING:
+            return
+        accepted = job.answered.get(event.accepted) if event.accepted is not None else None
+        if accepted is not None:
+            self.complete(job, accepted)
+            return
+        where = ", ".join(attempt.worker.id for attempt in job.answered.values())
+        self.fail(
+            job,
+            NumericalError(
+                f"{job.asked.copies} workers answered, and no two agree",
+                where=where,
+                hint="One of them computes wrongly: accel why, then leave it out.",
+            ),
+        )
+
+    def complete(self, job: JobState, attempt: Attempt) -> None:
+        """Answer a job with what an attempt found."""
+        worker = attempt.worker
+        job.live.pop(worker.id, None)
+        story = tuple(job.story)
+        self._desk.say(do.Complete(job.id, attempt.number, worker.id, worker.epoch, story))
+        self._unplace(job, attempt)
+        self._cancel_live(job)
+        self._forget(job)
+
+    def fail(self, job: JobState, error: AccelerateError) -> None:
+        """Answer a job with an error."""
+        job.tell(self._desk.fleet.now_ns, "failed", error.info.message)
+        self._cancel_live(job)
+        self._desk.say(do.Fail(job.id, error.info, job.attempts, tuple(job.story)))
+        self._forget(job)
+
+    # --- tried again --------------------------------------------------------------------------
+
+    def attempt_failed(self, event: ev.AttemptFailed) -> None:
+        """See what follows a worker's failure."""
+        found = self._current(event.job_id, event.attempt, event.worker_id, event.epoch)
+        if found is not None:
+            self.recover(*found, event.kind, AccelerateError.from_info(event.error))
+
+    def recover(
+        self, job: JobState, attempt: Attempt, kind: FailureKind, error: AccelerateError
+    ) -> None:
+        """Ask the recovery policy what follows a failed attempt, and do it."""
+        desk, worker = self._desk, attempt.worker
+        job.tell(desk.fleet.now_ns, f"attempt failed: {kind}", f"{worker.id}: {error.info.message}")
+        has_others = len(job.live) + len(job.answered) > job.asked.copies
+        self._leave(job, attempt)
+        if kind in FINAL:
+            self.fail(job, error)
+            return
+        if has_others:  # a hedge does the same already
+            job.tried = tuple(dict.fromkeys((*job.tried, worker.id)))
+            return
+        failed = FailedAttempt(
+            job_id=job.id,
+            attempt=attempt.number,
+            worker_id=worker.id,
+            kind=kind,
+            error=error.info,
+        )
+        try:
+            action = desk.recovery.decide(failed, job.view(), desk.fleet)
+        except Exception as raised:
+            self.fail(job, policy_error("recovery strategy", raised))
+            return
+        if isinstance(action, Retry) and job.attempts < MAX_ATTEMPTS:
+            self._again(job, action)
+            if action.mend is not None:
+                self._mend(worker, action.mend, error)
+        elif isinstance(action, Retry | GiveUp):
+            self.fail(job, error)
+        else:
+            self.fail(job, policy_error("recovery strategy", TypeError(f"returned {action!r}")))
+
+    def unreachable(self, target: Target, error: AccelerateError) -> None:
+        """Go on to the next target of the jobs that waited for one that cannot be started."""
+        for job in list(self._desk.queue.values()):
+            if not job.targets or not job.targets[0].covers(target):
+                continue
+            job.targets = job.targets[1:]
+            job.tell(self._desk.fleet.now_ns, f"{target} cannot be started", error.info.message)
+            if not job.targets:
+                self.fail(job, error)
+
+    def due(self, job: JobState) -> None:
+        """Do what a job's time has come for, but hedging."""
+        now, deadline = self._desk.fleet.now_ns, job.asked.deadline_ns
+        if deadline is not None and deadline <= now:
+            self.fail(job, timed_out(job, now))
+        elif job.status is JobStatus.DELAYED and job.not_before_ns <= now:
+            job.status = JobStatus.QUEUED
+
+    def _again(self, job: JobState, action: Retry) -> None:
+        now = self._desk.fleet.now_ns
+        job.tried = tuple(dict.fromkeys((*job.tried, *action.avoid)))
+        if action.target is not None and action.target in job.targets:
+            job.targets = job.targets[job.targets.index(action.target) :]
+        if action.model is not None and action.model in job.asked.degraded:
+            job.model = action.model
+        job.hedge_at_ns = None
+        job.status = JobStatus.QUEUED
+        if action.delay_ns > 0:
+            job.status = JobStatus.DELAYED
+            job.not_before_ns = now + action.delay_ns
+            self._desk.alarm.add(job.not_before_ns, job.id)
+        self._desk.queue[job.id] = job
+
+    def _mend(self, worker: WorkerState, how: Mend, error: AccelerateError) -> None:
+        """Mend a worker; what else ran there is recovered elsewhere."""
+        epoch = worker.epoch
+        for job in list(worker.jobs.values()):
+            attempt = job.live.get(worker.id)
+            if attempt is not None:
+                self.recover(job, attempt, FailureKind.LOST, error)
+        # Recovering another job may have had it mended already.
+        is_same = self._pool.known(worker.id, epoch) is worker
+        if is_same and worker.status is not WorkerStatus.STOPPING and not worker.jobs:
+            self._pool.mend(worker, how)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _enqueue(self, job: JobState) -> None:
+        job.status = JobStatus.QUEUED
+        self._desk.queue[job.id] = job
+
+    def _current(
+        self, job_id: str, number: int, worker_id: str, epoch: int
+    ) -> tuple[JobState, Attempt] | None:
+        """Return job and attempt if this answer belongs to a live attempt, else None."""
+        job = self._desk.jobs.get(job_id)
+        attempt = job.live.get(worker_id) if job is not None else None
+        if job is None or attempt is None or attempt.dispatched_ns is None:
+            return None
+        same = (attempt.number, attempt.worker.epoch) == (number, epoch)
+        return (job, attempt) if same else None
+
+    def _cancel_live(self, job: JobState) -> None:
+        for attempt in list(job.live.values()):
+            if attempt.dispatched_ns is not None:
+                worker = attempt.worker
+                self._desk.say(do.CancelAttempt(job.id, attempt.number, worker.id, worker.epoch))
+            self._leave(job, attempt)
+
+    def _leave(self, job: JobState, attempt: Attempt) -> None:
+        """Take a job off one of its workers."""
+        job.live.pop(attempt.worker.id, None)
+        self._unplace(job, attempt)
+
+    def _unplace(self, job: JobState, attempt: Attempt) -> None:
+        worker = attempt.worker
+        if worker.jobs.pop(job.id, None) is not None:
+            self._desk.fleet.touch(worker)
+            self._pool.left(worker)
+
+    def _forget(self, job: JobState) -> None:
+        desk = self._desk
+        desk.queue.pop(job.id, None)
+        desk.jobs.pop(job.id, None)
+        if desk.is_draining and not desk.jobs:
+            self._pool.stop_idle()

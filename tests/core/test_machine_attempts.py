@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs with more than one attempt at a time, workers in doubt, and jobs that are written down."""
+
+from __future__ import annotations
+
+import pytest
+
+from accelerate_core.errors import AccelerateError, NumericalError, Overloaded, WorkerLost
+from accelerate_core.fleet import events as ev
+from accelerate_core.fleet import instructions as do
+from accelerate_core.fleet.policy import FailureKind, GiveUp, Mend, Retry
+from accelerate_core.fleet.settings import SECOND, FleetSettings
+
+from .test_machine import CPU, FIREFOX, Clock
+
+
+class Hedging:
+    """Start a second attempt after a microsecond."""
+
+    def decide(self, failed, job, fleet):
+        return GiveUp()
+
+    def hedge_after(self, job, fleet):
+        return 1_000
+
+
+class Mending:
+    def __init__(self, how: Mend) -> None:
+        self.how = how
+
+    def decide(self, failed, job, fleet):
+        return Retry(mend=self.how if failed.kind is FailureKind.HANG else None)
+
+
+def two_workers(**options) -> Clock:
+    """Return a fleet of two ready workers with the model, and the job running on the first."""
+    clock = Clock(**options)
+    clock.submit("first", copies=2)
+    clock.ready()
+    clock.ready("cpu-2")
+    for worker in ("cpu-1", "cpu-2"):
+        clock.loaded(worker)
+    clock(ev.JobCancelled, job_id="first")
+    assert [type(one) for one in clock.submit()][:1] == [do.Dispatch]
+    return clock
+
+
+def error_of(out: list[do.Instruction]) -> AccelerateError:
+    (fail,) = [one for one in out if isinstance(one, do.Fail)]
+    return AccelerateError.from_info(fail.error)
+
+
+def test_copies_run_side_by_side_and_one_answer_is_given() -> None:
+    clock = Clock()
+    starts = clock.submit(copies=2)
+    starts += clock.ready()
+    assert [one.worker_id for one in starts if isinstance(one, do.StartWorker)] == [
+        "cpu-1",
+        "cpu-2",
+    ]
+    clock.ready("cpu-2")
+    clock.loaded()
+    clock.loaded("cpu-2")
+    assert clock.finished() == []
+    compare = clock.finished(attempt=2, worker="cpu-2")
+    assert compare == [do.Compare("j", (1, 2))]
+    done = clock(ev.Compared, job_id="j", accepted=2, odd=())
+    assert done == [do.Complete("j", 2, "cpu-2", 1)]
+    assert not clock.machine.jobs
+
+
+def test_copies_that_disagree_are_an_error() -> None:
+    clock = two_workers()
+    clock.finished()
+    clock.submit("k", copies=2)
+    clock.finished("k", 1, "cpu-1")
+    clock.finished("k", 2, "cpu-2")
+    assert isinstance(error_of(clock(ev.Compared, job_id="k", accepted=None)), NumericalError)
+
+
+def test_a_late_attempt_is_hedged_and_the_first_answer_wins() -> None:
+    clock = two_workers(recovery=Hedging())
+    clock.now += 10_000
+    out = clock(ev.Timer)
+    assert do.Dispatch("j", 2, "cpu-2", 1, "m") in out
+    assert clock.finished(attempt=2, worker="cpu-2") == [
+        do.Complete("j", 2, "cpu-2", 1),
+        do.CancelAttempt("j", 1, "cpu-1", 1),
+    ]
+    assert clock.finished() == []
+
+
+def test_a_failure_beside_a_hedge_is_not_the_jobs() -> None:
+    clock = two_workers(recovery=Hedging())
+    clock.now += 10_000
+    clock(ev.Timer)
+    assert clock.failed(FailureKind.INTERNAL, WorkerLost("odd")) == []
+    assert clock.finished(attempt=2, worker="cpu-2") == [do.Complete("j", 2, "cpu-2", 1)]
+
+
+def test_a_silent_worker_gets_no_jobs_and_its_own_are_hedged() -> None:
+    clock = two_workers()
+    out = clock(ev.WorkerSilent, worker_id="cpu-1", epoch=1, silent_ns=SECOND)
+    assert do.Dispatch("j", 2, "cpu-2", 1, "m") in out
+    assert clock.machine.fleet.idle((CPU,)) == ()
+    # It only was slow: its answer counts, and it works on.
+    clock(ev.WorkerHeard, worker_id="cpu-1", epoch=1)
+    assert clock.finished()[0] == do.Complete("j", 1, "cpu-1", 1)
+
+
+def test_a_moment_of_silence_is_no_reason_to_doubt() -> None:
+    clock = two_workers()
+    assert clock(ev.WorkerSilent, worker_id="cpu-1", epoch=1, silent_ns=1_000) == []
+
+
+@pytest.mark.parametrize("how", [Mend.DEVICE, Mend.PAGE])
+def test_a_mended_worker_is_of_another_epoch_and_loads_anew(how: Mend) -> None:
+    clock = Clock(recovery=Mending(how))
+    clock.running()
+    out = clock.failed(FailureKind.HANG, WorkerLost("stuck"))
+    assert out == [do.MendWorker("cpu-1", 2, how)]
+    assert clock.finished() == [], "an answer of before the mending counts no more"
+    assert clock.ready(epoch=2) == [do.LoadModel("cpu-1", 2, "m")]
+    assert clock.loaded(epoch=2) == [do.Dispatch("j", 2, "cpu-1", 2, "m")]
+
+
+def test_mending_by_restart_kills_and_starts_another() -> None:
+    clock = Clock(recovery=Mending(Mend.RESTART))
+    clock.running()
+    out = clock.failed(FailureKind.HANG, WorkerLost("stuck"))
+    assert out[0] == do.StopWorker("cpu-1", 1, kill=True)
+    assert isinstance(out[1], do.StartWorker)
+
+
+def test_mending_recovers_what_else_ran_there() -> None:
+    clock = Clock(recovery=Mending(Mend.PAGE))
+    clock.submit()
+    clock.ready(slots=2)
+    clock.loaded()
+    clock.submit("k")
+    out = clock.failed(FailureKind.HANG, WorkerLost("stuck"))
+    assert [one for one in out if isinstance(one, do.MendWorker)] == [
+        do.MendWorker("cpu-1", 2, Mend.PAGE)
+    ]
+    assert set(clock.machine.jobs) == {"j", "k"}
+
+
+def test_a_durable_job_is_written_down_before_it_runs() -> None:
+    clock = two_workers()
+    assert clock.submit("k", is_durable=True) == [do.Persist("k")]
+    assert do.Dispatch("k", 1, "cpu-2", 1, "m") in clock(ev.Persisted, job_id="k")
+    assert clock(ev.Persisted, job_id="k") == []
+
+
+def test_a_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
+    clock = Clock(settings=FleetSettings(max_workers=1, max_queue=2))
+    clock.running()
+    clock.submit("k")
+    clock.submit("l")
+    refused = error_of(clock.submit("m"))
+    assert isinstance(refused, Overloaded) and refused.info.retry_after
+    assert set(clock.machine.jobs) == {"j", "k", "l"}
+
+
+def test_recovery_may_choose_among_the_jobs_own_targets_only() -> None:
+    class Elsewhere:
+        def decide(self, failed, job, fleet):
+            return Retry(target=FIREFOX)
+
+    clock = Clock(recovery=Elsewhere())
+    clock.submit(targets=(CPU, FIREFOX))
+    clock.ready()
+    clock.loaded()
+    out = clock.failed(FailureKind.CRASH, WorkerLost("gone"))
+    assert [one.target for one in out if isinstance(one, do.StartWorker)] == [FIREFOX]
+    clock = Clock(recovery=Elsewhere())
+    clock.running()
+    assert do.Dispatch("j", 2, "cpu-1", 1, "m") in clock.failed(
+        FailureKind.CRASH, WorkerLost("gone")
+    )
+
+
+def test_the_story_tells_what_happened_in_order() -> None:
+    clock = two_workers(recovery=Mending(Mend.RESTART))
+    clock.failed(FailureKind.HANG, WorkerLost("stuck"))
+    (done,) = [one for one in clock.finished(attempt=2, worker="cpu-2")][:1]
+    assert isinstance(done, do.Complete)
+    assert [one.what for one in done.story] == [
+        "submitted",
+        "placed",
+        "attempt failed: hang",
+        "placed",
+        "answered",
+    ]
+    assert [one.at_ns for one in done.story] == sorted(one.at_ns for one in done.story)
