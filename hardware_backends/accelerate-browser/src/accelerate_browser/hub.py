@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import weakref
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from accelerate_core.hookspecs import Family
@@ -34,6 +35,9 @@ class Hub:
         self._opening = asyncio.Lock()
         #: Live workers by id: kept tensors are relayed between them.
         self.workers: dict[str, BrowserWorker] = {}
+        #: Takes over a slot's listening socket and returns another, on which the bridge is then
+        #: reached through it: for faults on the wire. Set before the first page.
+        self.relay: Callable[[socket.socket], Awaitable[socket.socket]] | None = None
 
     @classmethod
     def join(cls, ctx: Context) -> Hub:
@@ -69,7 +73,8 @@ class Hub:
 
         async with self._opening:
             if slot.bridge is None:
-                bridge = Bridge(slot.socket, self._ctx.log)
+                listener = await self.relay(slot.socket) if self.relay else slot.socket
+                bridge = Bridge(listener, self._ctx.log, port=slot.port)
                 await bridge.open()
                 slot.bridge = bridge
                 self._bridges.append(bridge)

@@ -61,9 +61,14 @@ class _Guest:
 class Bridge:
     """Serve pages on one bound socket: one per slot, so that a page's storage is found again."""
 
-    def __init__(self, listener: socket.socket, log: logging.Logger) -> None:
-        """Make a bridge on a listening socket of 127.0.0.1; `open` starts serving."""
-        self.origin = Origin(listener.getsockname()[1])
+    def __init__(
+        self, listener: socket.socket, log: logging.Logger, *, port: int | None = None
+    ) -> None:
+        """Make a bridge on a listening socket of 127.0.0.1; `open` starts serving.
+
+        Pages reach it at `port` where that is another than the socket's: something relays.
+        """
+        self.origin = Origin(port or listener.getsockname()[1])
         #: How often strangers and broken pages were turned away, by reason.
         self.refused: Counter[str] = Counter()
         self._listener = listener
