@@ -41,6 +41,8 @@ class Work:
     targets: tuple[Target, ...]
     options: LoadOptions = LoadOptions()
     task: str | None = None
+    #: The same with smaller weights, best first: used only where degrading is allowed.
+    degraded: tuple[Work, ...] = ()
 
     @functools.cached_property
     def key(self) -> str:
@@ -55,7 +57,7 @@ class Answer:
     """Hold a job's result and how it came about. Times in milliseconds."""
 
     result: Result
-    handle: ModelHandle
+    handle: ModelHandle  #: its spec is of what answered: a degraded one has another precision
     worker_id: str
     connection: Connection
     attempts: int
@@ -72,6 +74,8 @@ class _Job:
     dispatched_ns: int = 0
     #: Results by attempt: of several, the machine says which counts.
     results: dict[int, Result] = attrs.field(factory=dict)
+    #: Key of the model by attempt: a degraded one is another.
+    models: dict[int, str] = attrs.field(factory=dict)
 
 
 class Runner:
@@ -105,16 +109,27 @@ class Runner:
     # --- what callers use ---------------------------------------------------------------------
 
     async def submit(
-        self, work: Work, inputs: Inputs | None, *, timeout_s: float | None = None
+        self,
+        work: Work,
+        inputs: Inputs | None,
+        *,
+        timeout_s: float | None = None,
+        recovery_s: float | None = None,
+        priority: int = 0,
+        copies: int = 1,
+        is_durable: bool = False,
     ) -> Answer:
         """Run one job and return its answer; the job's typed error otherwise.
 
-        Without inputs the model is loaded and not run. Cancelling the caller cancels the job and
-        frees its worker.
+        `timeout_s` counts from submission, `recovery_s` from the first attempt that failed; jobs
+        of a higher `priority` go first. `copies` workers do it side by side, and their answers are
+        compared. Without inputs the model is loaded and not run. Cancelling the caller cancels the
+        job and frees its worker.
         """
         job_id = secrets.token_hex(16)
         now = _now()
-        self._work[work.key] = work
+        for one in (work, *work.degraded):
+            self._work[one.key] = one
         job = _Job(work, inputs, asyncio.get_running_loop().create_future(), now)
         self._jobs[job_id] = job
         view = JobView(
@@ -125,6 +140,11 @@ class Runner:
             is_load_only=inputs is None,
             submitted_ns=now,
             deadline_ns=now + int(timeout_s * 1e9) if timeout_s is not None else None,
+            recovery_ns=int(recovery_s * 1e9) if recovery_s is not None else None,
+            priority=priority,
+            degraded=tuple(one.key for one in work.degraded),
+            copies=copies,
+            is_durable=is_durable,
         )
         self._post(ev.JobSubmitted(at_ns=now, job=view))
         try:
@@ -232,6 +252,7 @@ class Runner:
         job = self._jobs.get(order.job_id)
         if job is not None:
             job.dispatched_ns = job.dispatched_ns or _now()
+            job.models[order.attempt] = order.model
             key = (order.job_id, order.attempt)
             self._attempts[key] = task = self._spawn(self._attempt(order, job))
             task.add_done_callback(lambda _: self._attempts.pop(key, None))
@@ -283,7 +304,7 @@ class Runner:
         now = _now()
         answer = Answer(
             result=job.results.get(order.attempt) or Result(outputs={}),
-            handle=live.handles[job.work.key],
+            handle=live.handles[job.models.get(order.attempt, job.work.key)],
             worker_id=order.worker_id,
             connection=live.connection,
             attempts=order.attempt,

@@ -13,7 +13,7 @@ from . import instructions as do
 from .desk import Desk
 from .policy import FINAL, FailedAttempt, FailureKind, GiveUp, JobView, Mend, Retry
 from .pool import Pool
-from .rules import overloaded, policy_error, timed_out
+from .rules import not_recovered, overloaded, policy_error, timed_out
 from .state import Attempt, JobState, JobStatus, WorkerState, WorkerStatus
 
 #: No recovery policy may try a job more often than this.
@@ -144,6 +144,9 @@ class Jobs:
         if has_others:  # a hedge does the same already
             job.tried = tuple(dict.fromkeys((*job.tried, worker.id)))
             return
+        if self._is_given_up(job):
+            self.fail(job, error)
+            return
         failed = FailedAttempt(
             job_id=job.id,
             attempt=attempt.number,
@@ -180,8 +183,20 @@ class Jobs:
         now, deadline = self._desk.fleet.now_ns, job.asked.deadline_ns
         if deadline is not None and deadline <= now:
             self.fail(job, timed_out(job, now))
+        elif job.recover_until_ns is not None and job.recover_until_ns <= now:
+            self.fail(job, not_recovered(job, now))
         elif job.status is JobStatus.DELAYED and job.not_before_ns <= now:
             job.status = JobStatus.QUEUED
+
+    def _is_given_up(self, job: JobState) -> bool:
+        """Whether a job is recovered for too long; its first failure starts that time."""
+        now, lasts_ns = self._desk.fleet.now_ns, job.asked.recovery_ns
+        if lasts_ns is None:
+            return False
+        if job.recover_until_ns is None:
+            job.recover_until_ns = now + lasts_ns
+            self._desk.alarm.add(job.recover_until_ns, job.id)
+        return now >= job.recover_until_ns
 
     def _again(self, job: JobState, action: Retry) -> None:
         now = self._desk.fleet.now_ns

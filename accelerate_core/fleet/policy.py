@@ -64,6 +64,8 @@ class JobView:
     is_load_only: bool = False  #: load the model, run nothing
     priority: int = 0
     deadline_ns: int | None = None
+    #: How long it may be recovered, from its first failed attempt.
+    recovery_ns: int | None = None
     submitted_ns: int = 0
     attempts: int = 0
     #: Workers (id) that already failed this job, or work on it.

@@ -44,6 +44,17 @@ def timed_out(job: JobState, now_ns: int) -> JobTimeout:
     )
 
 
+def not_recovered(job: JobState, now_ns: int) -> JobTimeout:
+    """Return the error of a job that was recovered for as long as it may be."""
+    assert job.recover_until_ns is not None and job.asked.recovery_ns is not None
+    allowed = job.asked.recovery_ns / 1e9
+    return JobTimeout(
+        f"not recovered within {allowed:.2g} s of its first failure ({job.attempts} attempts)",
+        where=", ".join(job.live) or str(job.asked.targets[0]),
+        hint="accel why shows what failed. To give it longer: [pool] recovery_timeout.",
+    )
+
+
 def overloaded(waiting: int, retry_after: float) -> Overloaded:
     """Return the error of a job that is not taken: the queue is full."""
     return Overloaded(

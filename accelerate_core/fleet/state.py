@@ -103,6 +103,8 @@ class JobState:
     #: Workers that failed it and were not started anew since.
     tried: tuple[str, ...] = ()
     not_before_ns: int = 0
+    #: Recovered until then at most; None while nothing failed.
+    recover_until_ns: int | None = None
     hedge_at_ns: int | None = None
     story: list[Chapter] = attrs.field(factory=list)
 

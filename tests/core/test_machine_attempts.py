@@ -5,7 +5,13 @@ from __future__ import annotations
 
 import pytest
 
-from accelerate_core.errors import AccelerateError, NumericalError, Overloaded, WorkerLost
+from accelerate_core.errors import (
+    AccelerateError,
+    JobTimeout,
+    NumericalError,
+    Overloaded,
+    WorkerLost,
+)
 from accelerate_core.fleet import events as ev
 from accelerate_core.fleet import instructions as do
 from accelerate_core.fleet.policy import FailureKind, GiveUp, Mend, Retry
@@ -193,3 +199,33 @@ def test_the_story_tells_what_happened_in_order() -> None:
         "answered",
     ]
     assert [one.at_ns for one in done.story] == sorted(one.at_ns for one in done.story)
+
+
+class Later:
+    """Try again for ever, a second later."""
+
+    def decide(self, failed, job, fleet):
+        return Retry(delay_ns=SECOND)
+
+
+def test_a_job_is_recovered_for_as_long_as_it_may_be() -> None:
+    clock = Clock(recovery=Later())
+    clock.submit(recovery_ns=SECOND * 3 // 2)
+    clock.ready()
+    clock.loaded()
+    assert do.WakeAt(clock.now + 1_000 + SECOND) in clock.failed(FailureKind.HANG, WorkerLost("x"))
+    clock.now += SECOND
+    assert do.Dispatch("j", 2, "cpu-1", 1, "m") in clock(ev.Timer)  # within that time
+    clock.now += SECOND
+    out = clock(ev.Timer)
+    assert do.CancelAttempt("j", 2, "cpu-1", 1) in out
+    error = error_of(out)
+    assert isinstance(error, JobTimeout) and "within 1.5 s" in str(error)
+
+
+def test_the_last_failure_is_the_error_of_a_job_that_may_not_be_recovered() -> None:
+    clock = Clock(recovery=Later())
+    clock.submit(recovery_ns=0)
+    clock.ready()
+    clock.loaded()
+    assert isinstance(error_of(clock.failed(FailureKind.HANG, WorkerLost("x"))), WorkerLost)
