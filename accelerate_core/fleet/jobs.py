@@ -138,18 +138,22 @@ class Jobs:
         job.tell(desk.fleet.now_ns, f"attempt failed: {kind}", f"{worker.id}: {error.info.message}")
         has_others = len(job.live) + len(job.answered) > job.asked.copies
         self._leave(job, attempt)
+        self._count_failure(job)
         if kind in FINAL:
             self.fail(job, error)
             return
         if has_others:  # a hedge does the same already
             job.tried = tuple(dict.fromkeys((*job.tried, worker.id)))
             return
-        if self._is_given_up(job):
+        until_ns = job.recover_until_ns
+        if until_ns is not None and until_ns <= desk.fleet.now_ns:
             self.fail(job, error)
             return
         failed = FailedAttempt(
             job_id=job.id,
             attempt=attempt.number,
+            failures=job.failures,
+            failing_since_ns=job.failing_since_ns or 0,
             worker_id=worker.id,
             kind=kind,
             error=error.info,
@@ -188,15 +192,12 @@ class Jobs:
         elif job.status is JobStatus.DELAYED and job.not_before_ns <= now:
             job.status = JobStatus.QUEUED
 
-    def _is_given_up(self, job: JobState) -> bool:
-        """Whether a job is recovered for too long; its first failure starts that time."""
-        now, lasts_ns = self._desk.fleet.now_ns, job.asked.recovery_ns
-        if lasts_ns is None:
-            return False
-        if job.recover_until_ns is None:
-            job.recover_until_ns = now + lasts_ns
-            self._desk.alarm.add(job.recover_until_ns, job.id)
-        return now >= job.recover_until_ns
+    def _count_failure(self, job: JobState) -> None:
+        job.failures += 1
+        if job.failing_since_ns is None:
+            job.failing_since_ns = self._desk.fleet.now_ns
+            if job.recover_until_ns is not None:
+                self._desk.alarm.add(job.recover_until_ns, job.id)
 
     def _again(self, job: JobState, action: Retry) -> None:
         now = self._desk.fleet.now_ns

@@ -117,6 +117,7 @@ class Placing:
             self._jobs.complete(job, attempt)
             return
         job.status = JobStatus.RUNNING
+        desk.fleet.dispatched(is_hedge=attempt.is_hedge)
         desk.say(do.Dispatch(job.id, attempt.number, worker.id, worker.epoch, attempt.model))
         if self._hedge_after is not None and not attempt.is_hedge:
             self._plan_hedge(job, self._hedge_after)

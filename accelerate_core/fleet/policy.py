@@ -68,6 +68,8 @@ class JobView:
     recovery_ns: int | None = None
     submitted_ns: int = 0
     attempts: int = 0
+    #: The fallbacks left after those in `targets`, in order, as recovery strategies are shown them.
+    further: tuple[Target, ...] = ()
     #: Workers (id) that already failed this job, or work on it.
     tried: tuple[str, ...] = ()
     #: The same model with smaller weights (keys), best first; empty unless degrading is allowed.
@@ -121,6 +123,11 @@ class FleetView(Protocol):
         """Return how long a model takes on a concrete target; None for too few attempts."""
         ...
 
+    @property
+    def hedged_share(self) -> float:
+        """Which part of the last attempts were hedges: 0 to 1."""
+        ...
+
     def idle_with(self, model: str, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
         """Return up to `k` workers with room for `targets` that have the model loaded."""
         ...
@@ -164,6 +171,8 @@ class FailedAttempt:
 
     job_id: str
     attempt: int
+    failures: int  #: attempts of the job that failed, this one included; hedges and copies count
+    failing_since_ns: int  #: when the first of them did
     worker_id: str | None
     kind: FailureKind
     error: ErrorInfo

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import random
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import attrs
 
 from ..types import Target, WorkerInfo
 from .instructions import Chapter
-from .latency import Latencies
+from .latency import WINDOW, Latencies
 from .policy import JobView, Latency, WorkerView
 
 
@@ -103,8 +104,9 @@ class JobState:
     #: Workers that failed it and were not started anew since.
     tried: tuple[str, ...] = ()
     not_before_ns: int = 0
-    #: Recovered until then at most; None while nothing failed.
-    recover_until_ns: int | None = None
+    failures: int = 0
+    #: When its first attempt failed.
+    failing_since_ns: int | None = None
     hedge_at_ns: int | None = None
     story: list[Chapter] = attrs.field(factory=list)
 
@@ -112,6 +114,13 @@ class JobState:
     def id(self) -> str:
         """The job's id."""
         return self.asked.id
+
+    @property
+    def recover_until_ns(self) -> int | None:
+        """When recovering it ends; None while nothing failed, and without a limit."""
+        if self.failing_since_ns is None or self.asked.recovery_ns is None:
+            return None
+        return self.failing_since_ns + self.asked.recovery_ns
 
     @property
     def missing(self) -> int:
@@ -131,6 +140,7 @@ class JobState:
             self.asked,
             model=self.model,
             targets=self.targets[:1],
+            further=self.targets[1:],
             attempts=self.attempts,
             tried=tuple(dict.fromkeys((*self.tried, *held))),
         )
@@ -149,6 +159,9 @@ class Fleet:
         self.history: Mapping[str, Any] = {}
         self.workers: dict[str, WorkerState] = {}
         self.latencies = Latencies()
+        #: Of the last attempts, which were hedges.
+        self._hedges: deque[bool] = deque(maxlen=WINDOW)
+        self._hedged = 0
         #: Concrete target -> its workers, in order of starting.
         self._by_target: dict[Target, dict[str, WorkerState]] = {}
         #: (concrete target, running) -> ready workers, longest in that state first.
@@ -167,6 +180,11 @@ class Fleet:
     def latency(self, model: str, target: Target) -> Latency | None:
         """Return how long a model takes on a concrete target; None for too few attempts."""
         return self.latencies.of(model, target)
+
+    @property
+    def hedged_share(self) -> float:
+        """Return which part of the last attempts were hedges."""
+        return self._hedged / max(len(self._hedges), 1)
 
     def idle(self, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
         """Return up to `k` workers with room, least busy first, then longest waiting."""
@@ -202,6 +220,13 @@ class Fleet:
         self._unplace(worker)
         for model in worker.models:
             self._drop(self._with_model, (worker.target, model), worker)
+
+    def dispatched(self, *, is_hedge: bool) -> None:
+        """Count an attempt."""
+        if len(self._hedges) == WINDOW:
+            self._hedged -= self._hedges[0]
+        self._hedges.append(is_hedge)
+        self._hedged += is_hedge
 
     def loaded(self, worker: WorkerState, model: str) -> None:
         """Remember that a worker has a model."""

@@ -55,6 +55,11 @@ class WatchedFleet:
         """Return how long a model takes on a target, as `took` said."""
         return self._fleet.latency(model, target)
 
+    @property
+    def hedged_share(self) -> float:
+        """Return which part of the last attempts were hedges, as `dispatched` said."""
+        return self._fleet.hedged_share
+
     # --- what tests do ------------------------------------------------------------------------
 
     def add(
@@ -90,6 +95,11 @@ class WatchedFleet:
         """Have attempts of a model taken this long on a target."""
         for _ in range(times):
             self._fleet.latencies.add(model, Target.parse(target), took_ns)
+
+    def dispatched(self, times: int = 1, *, is_hedge: bool = False) -> None:
+        """Have dispatched attempts."""
+        for _ in range(times):
+            self._fleet.dispatched(is_hedge=is_hedge)
 
     def busy(self) -> list[str]:
         """Return the ids of all workers that run something."""

@@ -179,7 +179,13 @@ class SchedulerContract(Contract):
 def _failure(kind: FailureKind, attempt: int, worker_id: str | None = "one") -> FailedAttempt:
     error = ErrorInfo(kind="WorkerLost", message="the page is gone", where=worker_id)
     return FailedAttempt(
-        job_id="job-1", attempt=attempt, worker_id=worker_id, kind=kind, error=error
+        job_id="job-1",
+        attempt=attempt,
+        failures=attempt,
+        failing_since_ns=0,
+        worker_id=worker_id,
+        kind=kind,
+        error=error,
     )
 
 

@@ -229,3 +229,32 @@ def test_the_last_failure_is_the_error_of_a_job_that_may_not_be_recovered() -> N
     clock.ready()
     clock.loaded()
     assert isinstance(error_of(clock.failed(FailureKind.HANG, WorkerLost("x"))), WorkerLost)
+
+
+def test_a_strategy_is_told_how_long_and_how_often_a_job_failed_and_what_is_left() -> None:
+    seen = []
+
+    class Watching:
+        def decide(self, failed, job, fleet):
+            seen.append((failed.attempt, failed.failures, failed.failing_since_ns, job.further))
+            return Retry()
+
+    clock = Clock(recovery=Watching())
+    clock.submit(targets=(CPU, FIREFOX))
+    clock.ready()
+    clock.loaded()
+    clock.failed(FailureKind.INTERNAL, WorkerLost("odd"))
+    first = clock.now
+    clock.failed(FailureKind.INTERNAL, WorkerLost("odd"), attempt=2)
+    assert seen == [(1, 1, first, (FIREFOX,)), (2, 2, first, (FIREFOX,))]
+
+
+def test_the_fleet_knows_which_part_of_its_attempts_are_hedges() -> None:
+    clock = two_workers(recovery=Hedging())
+    assert clock.machine.fleet.hedged_share == 0.0
+    clock.now += 10_000
+    clock(ev.Timer)
+    assert clock.machine.fleet.hedged_share == 0.5
+    for _ in range(200):
+        clock.machine.fleet.dispatched(is_hedge=False)
+    assert clock.machine.fleet.hedged_share == 0.0

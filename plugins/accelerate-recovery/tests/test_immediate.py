@@ -22,7 +22,15 @@ def recovery(context: Context) -> Recovery:
 
 def failed(attempt: int, kind: FailureKind = FailureKind.TIMEOUT) -> FailedAttempt:
     error = ErrorInfo(kind="JobTimeout", message="no answer")
-    return FailedAttempt(job_id="job", attempt=attempt, worker_id="one", kind=kind, error=error)
+    return FailedAttempt(
+        job_id="job",
+        attempt=attempt,
+        failures=attempt,
+        failing_since_ns=0,
+        worker_id="one",
+        kind=kind,
+        error=error,
+    )
 
 
 def test_first_failure_goes_to_another_worker(recovery: Recovery) -> None:
