@@ -151,7 +151,9 @@ def make_scheduler(config: Config, host: Host) -> Scheduler | None:
 
 
 def make_recovery(config: Config, host: Host) -> Recovery | None:
-    """Return the recovery strategy; None where none is named and `immediate` is not installed."""
+    """Return the recovery strategy; None where none is wanted, or `immediate` not installed."""
+    if not config.pool.enable_fault_tolerance:
+        return None
     name = config.pool.recovery
     if name is None and "immediate" in host.names("recovery"):
         name = "immediate"

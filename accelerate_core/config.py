@@ -6,34 +6,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
-from .errors import ConfigError, Unsupported, did_you_mean
-from .fleet.settings import FleetSettings
+from .errors import ConfigError, did_you_mean
+from .pool_config import PoolConfig, Precision, Task, in_our_words
 from .settings import Seconds, converter, structure
 from .types import BROWSERS, Target
-
-Task = Literal["text_embedding", "vision", "audio", "text_generation", "multimodal"]
-Precision = Literal["fp32", "fp16", "int8", "int4", "int3", "int2"]
-Browser = Literal[
-    "chrome", "chromium", "chromium-headless-shell", "edge", "firefox", "safari", "webkitgtk"
-]
-assert Browser.__args__ == BROWSERS  # type: ignore[attr-defined]
-
-#: Options users know whose part is not built yet: refused by name, never ignored.
-NOT_BUILT = (
-    "adaptive_scaling",
-    "compute_shaders",
-    "enable_fault_tolerance",
-    "enable_tensor_sharing",
-    "enable_ultra_low_precision",
-    "mixed_precision",
-    "parallel_loading",
-    "redundancy_factor",
-    "state_sync_interval",
-)
 
 
 @attrs.frozen
@@ -46,32 +26,6 @@ class PluginTable:
     id: str = ""
     #: Events it is told of; connectors only.
     on: tuple[str, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class PoolConfig:
-    """Set how many workers there are and who decides about them."""
-
-    #: Workers alive at once, native ones included.
-    max_connections: int = attrs.field(default=4, validator=attrs.validators.ge(1))
-    #: Which browser a task prefers: `{ vision = "chrome" }`.
-    browser_preferences: Mapping[Task, Browser] = attrs.field(factory=dict)
-    #: Plugin that chooses the worker for a job. Default: affinity where it is installed.
-    scheduler: str | None = None
-    #: Plugin that decides what follows a failed attempt. Default: immediate where installed.
-    recovery: str | None = None
-    #: Whether browsers show no window.
-    headless: bool = True
-    #: Run each model once at load, so that the first request pays no compilation.
-    precompile_shaders: bool = False
-    #: How long a job may take from submission to result.
-    job_timeout: Seconds = Seconds(120.0)
-    #: Jobs that may wait; one more is refused at once.
-    max_queue: int = attrs.field(default=10_000, validator=attrs.validators.ge(1))
-
-    def fleet_settings(self) -> FleetSettings:
-        """Return what the fleet's machine has to know."""
-        return FleetSettings(max_workers=self.max_connections, max_queue=self.max_queue)
 
 
 @attrs.frozen(kw_only=True)
@@ -236,26 +190,12 @@ def parse(data: Mapping[str, Any], *, where: str = "configuration") -> Config:
     return config
 
 
-def refuse_unbuilt(options: Mapping[str, Any], *, where: str) -> None:
-    """Raise Unsupported for an option whose part does not exist yet."""
-    for name in NOT_BUILT:
-        if name in options:
-            raise Unsupported(
-                f"{name} is not built yet",
-                where=where,
-                hint="Leave it out; the changelog will say when it comes.",
-            )
-
-
 def _synonyms(data: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Map the words users already know to ours, once."""
     data = dict(data)
     pool = data.get("pool")
     if isinstance(pool, Mapping):
-        pool = dict(pool)
-        refuse_unbuilt(pool, where=f"{where} [pool]")
-        if "recovery_strategy" in pool:
-            pool["recovery"] = pool.pop("recovery_strategy")
+        pool = in_our_words(pool, where=where)
         if "db_path" in pool:
             data.setdefault("store", {"use": "duckdb", "path": pool.pop("db_path")})
         data["pool"] = pool

@@ -24,11 +24,16 @@ T = TypeVar("T")
 #: A length of time: a number of seconds, or "500ms", "10s", "2m", "1h" in a file.
 Seconds = NewType("Seconds", float)
 
+#: An amount of memory: a number of bytes, or "512MiB", "4GiB", "4GB" in a file.
+Size = NewType("Size", int)
+
 _ARRAYS: tuple[Any, ...] = (tuple, list, Sequence)
 _TABLES: tuple[Any, ...] = (dict, Mapping)
 _UNKNOWN_KEY = "unknown key"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)B")
+_BOUND = re.compile(r"'(\w+)' must be ([<>]=? \S+): (.+)")
 
 
 class Secret:
@@ -96,6 +101,16 @@ def _seconds(value: Any, _: Any) -> float:
     return float(value)
 
 
+def _size(value: Any, _: Any) -> int:
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        base = 1024 if match[2].endswith("i") else 1000
+        return round(float(match[1]) * base ** ("KMGT".index(match[2][0]) + 1))
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        accepted = ("a number of bytes", '"512MiB"', '"4GiB"', '"4GB"')
+        raise _Refused(f"{value!r} is not an amount of memory", accepted)
+    return value
+
+
 def _text(value: Any, _: Any) -> str:
     checked: str = _expect(str, "a string")(value, None)
     return resolve_env(checked)
@@ -148,6 +163,7 @@ def _make() -> cattrs.Converter:
     converter.register_structure_hook(Secret, _secret)
     converter.register_structure_hook(Target, lambda value, _: Target.parse(_text(value, None)))
     converter.register_structure_hook_func(lambda kind: kind is Seconds, _seconds)
+    converter.register_structure_hook_func(lambda kind: kind is Size, _size)
     converter.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _literal)
     converter.register_structure_hook_func(
         lambda kind: isinstance(kind, type) and issubclass(kind, enum.Enum), _enum
@@ -292,6 +308,8 @@ def _explain(error: BaseException, key: str) -> typing.Iterator[_Explained]:
         yield error.info.message, key, error.info.accepted, error.info.hint
     elif isinstance(error, KeyError):
         yield "this key is missing", key or str(error.args[0]), (), None
+    elif isinstance(error, ValueError) and (match := _BOUND.fullmatch(str(error))):
+        yield f"{match[3]} is not allowed", f"{key}.{match[1]}", (match[2],), None
     elif isinstance(error, ValueError | TypeError):
         # A validator of the attrs class itself: its message is written for users.
         yield str(error), key, (), None

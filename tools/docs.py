@@ -23,9 +23,9 @@ import attrs
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
 from accelerate_plan.hookspecs import KERNELS
 
-from accelerate_core import config
+from accelerate_core import config, pool_config
 from accelerate_core.hookspecs import CORE_FAMILIES, Family
-from accelerate_core.settings import Seconds, Secret
+from accelerate_core.settings import Seconds, Secret, Size
 from accelerate_core.types import Target
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +52,7 @@ _WORDS = {
     bool: "true or false",
     Path: "path",
     Seconds: 'time: seconds, or `"500ms"`, `"10s"`, `"2m"`, `"1h"`',
+    Size: 'memory: bytes, or `"512MiB"`, `"4GiB"`',
     Secret: 'secret: `"env:NAME"`',
     Target: "target",
     Any: "anything",
@@ -124,13 +125,19 @@ def rows(kind: type, *, skip: Iterable[str] = ()) -> Iterator[str]:
     yield "| key | value | default | meaning |\n| --- | --- | --- | --- |"
     for field in attrs.fields(attrs.resolve_types(kind)):
         if field.init and field.name not in skip:
-            limit = field.validator
-            bound = getattr(limit, "compare_op", ""), getattr(limit, "bound", "")
-            words = word(field.type) + (f", {bound[0]} {bound[1]}" if bound[0] else "")
+            words = ", ".join((word(field.type), *bounds(field.validator)))
             if field.name not in notes:
                 raise KeyError(f"{kind.__module__}.{kind.__qualname__}.{field.name} has no #:")
             cells = (f"`{field.alias}`", words, value(field.default), notes[field.name])
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def bounds(validator: Any) -> Iterator[str]:
+    """Yield the bounds that a validator sets, in words."""
+    inner = getattr(validator, "validator", None)  # of an optional one
+    for one in (*getattr(inner or validator, "_validators", ()), inner or validator):
+        if hasattr(one, "compare_op"):
+            yield f"{one.compare_op} {one.bound}"
 
 
 def first_line(thing: Any) -> str:
@@ -168,7 +175,10 @@ def configuration() -> Iterator[str]:
         ("[[benchmarks]]", config.BenchmarkConfig),
     ):
         yield f"\n## `{heading}`\n\n{first_line(kind)}\n"
-        yield from rows(kind)
+        yield from rows(kind, skip=("breaker",))
+        if kind is config.PoolConfig:
+            yield f"\n## `[pool.breaker]`\n\n{first_line(pool_config.BreakerConfig)}\n"
+            yield from rows(pool_config.BreakerConfig)
     yield "\n## `[store]`, `[[reports]]`, `[[connectors]]`\n"
     yield (
         "Each names a plugin with `use`; the plugin's own settings stand beside it. `id` names "

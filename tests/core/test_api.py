@@ -107,7 +107,7 @@ def test_without_a_fallback_what_is_missing_is_said(onnx: str, folders: Any) -> 
     ("options", "error"),
     [
         ({"max_conections": 3}, ConfigError),
-        ({"adaptive_scaling": True}, Unsupported),
+        ({"mixed_precision": True}, Unsupported),
         ({"browser_preferences": {"vision": "netscape"}}, ConfigError),
     ],
 )

@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelerate_core import config
+from accelerate_core import config, pool_config
+from accelerate_core.assembly import make_recovery
 from accelerate_core.errors import AccelerateError, ConfigError, Unsupported
+from accelerate_core.fleet.settings import SECOND, BreakerSettings, FleetSettings
+from accelerate_core.host import Host
 from accelerate_core.settings import Seconds, Secret, structure
 from accelerate_core.types import Target
 
@@ -41,7 +44,20 @@ def test_a_good_file_becomes_values() -> None:
         ({"benchmarks": [{"tragets": ["cpu"]}]}, "benchmarks[0].tragets", "'targets'"),
         ({"pool": {"max_connections": "3"}}, "pool.max_connections", "an integer"),
         ({"pool": {"max_connections": True}}, "pool.max_connections", "an integer"),
-        ({"pool": {"max_connections": 0}}, "pool", "max_connections"),
+        ({"pool": {"max_connections": 0}}, "pool.max_connections", ">= 1"),
+        ({"pool": {"min_connections": 5}}, "pool", "min_connections is 5, and max_connections"),
+        ({"pool": {"redundancy_factor": 9}}, "pool", "redundancy_factor is 9"),
+        ({"pool": {"memory_limit": "4 lots"}}, "pool.memory_limit", '"4GiB"'),
+        ({"pool": {"memory_limit": 0}}, "pool.memory_limit", ">= 1"),
+        ({"pool": {"max_jobs_per_worker": 0}}, "pool.max_jobs_per_worker", ">= 1"),
+        ({"pool": {"fallback": ["wasm:*"]}}, "pool", "has to name one browser"),
+        ({"pool": {"degrade": ["int5"]}}, "pool.degrade[0]", "int4, int3"),
+        ({"pool": {"recovery": "a", "failover_strategy": "b"}}, "pool.failover", "mean the same"),
+        ({"pool": {"recovery": "a", "enable_fault_tolerance": False}}, "pool", "leave one out"),
+        ({"pool": {"breaker": {"failure_rate": 50}}}, "pool.breaker.failure_rate", "<= 1"),
+        ({"pool": {"breaker": {"probes": 0}}}, "pool.breaker.probes", ">= 1"),
+        ({"pool": {"breaker": {"minimum_calls": 30}}}, "pool.breaker", "only 20 are looked at"),
+        ({"pool": {"breaker": {"windw": 3}}}, "pool.breaker.windw", "Did you mean 'window'?"),
         ({"pool": {"browser_preferences": {"visio": "chrome"}}}, "visio", "'vision'"),
         ({"pool": {"browser_preferences": {"vision": "chrme"}}}, "vision", "'chrome'"),
         ({"pool": {"job_timeout": "10 parsecs"}}, "pool.job_timeout", '"10s"'),
@@ -68,7 +84,7 @@ def test_what_is_wrong_is_named(change: dict[str, Any], where: str, says: str) -
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("name", config.NOT_BUILT)
+@pytest.mark.parametrize("name", pool_config.NOT_BUILT)
 def test_an_option_that_is_not_built_is_refused_by_name(name: str) -> None:
     with pytest.raises(Unsupported, match=name):
         config.parse({"pool": {name: True}})
@@ -78,6 +94,35 @@ def test_words_users_know_are_understood() -> None:
     made = config.parse({"pool": {"recovery_strategy": "immediate", "db_path": "x.duckdb"}})
     assert made.pool.recovery == "immediate"
     assert made.store == config.PluginTable("duckdb", {"path": "x.duckdb"})
+
+
+def test_the_pool_is_told_to_the_fleet_in_its_units() -> None:
+    told = {
+        "min_connections": 1,
+        "hot_spares": 2,
+        "idle_timeout": "1m",
+        "max_age": "2h",
+        "max_jobs_per_worker": 7,
+        "memory_limit": "1.5GiB",
+        "max_queue": 3,
+        "breaker": {"slow_call_duration": "500ms", "wait_open": 2, "window": 9},
+    }
+    made = config.parse({"pool": told}).pool.fleet_settings()
+    assert made == FleetSettings(
+        max_workers=4,
+        min_workers=1,
+        hot_spares=2,
+        is_adaptive=True,
+        idle_ns=60 * SECOND,
+        max_age_ns=7200 * SECOND,
+        max_jobs_per_worker=7,
+        memory_limit_bytes=3 * 2**29,
+        max_queue=3,
+        breaker=BreakerSettings(slow_call_ns=SECOND // 2, open_ns=2 * SECOND, window=9),
+    )
+    off = config.parse({"pool": {"enable_fault_tolerance": False}})
+    assert off.pool.fleet_settings().breaker is None
+    assert make_recovery(off, Host()) is None and make_recovery(config.parse({}), Host())
 
 
 def test_several_faults_are_all_told() -> None:
@@ -141,6 +186,13 @@ def test_secrets_come_from_the_environment_only(monkeypatch: pytest.MonkeyPatch)
         structure({"token": "s3cret"}, Settings, where="x")
     with pytest.raises(ConfigError, match="NOT_THERE is not set"):
         structure({"token": "env:NOT_THERE"}, Settings, where="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("512MiB", 2**29), ("4 GB", 4 * 10**9), ("0.5KiB", 512), (3, 3)]
+)
+def test_amounts_of_memory(text: Any, size: int) -> None:
+    assert structure({"memory_limit": text}, pool_config.PoolConfig, where="x").memory_limit == size
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`[pool]` of a pipeline file, which is also what `Accelerator(...)` takes; and what both may say
+in other words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+from attrs.validators import ge, gt, le, optional
+
+from .errors import ConfigError, Unsupported
+from .fleet.settings import BreakerSettings, FleetSettings
+from .settings import Seconds, Size
+from .types import BROWSERS, Target
+
+Task = Literal["text_embedding", "vision", "audio", "text_generation", "multimodal"]
+Precision = Literal["fp32", "fp16", "int8", "int4", "int3", "int2"]
+Browser = Literal[
+    "chrome", "chromium", "chromium-headless-shell", "edge", "firefox", "safari", "webkitgtk"
+]
+assert Browser.__args__ == BROWSERS  # type: ignore[attr-defined]
+
+#: Options users know whose part is not built yet: refused by name, never ignored.
+NOT_BUILT = (
+    "compute_shaders",
+    "enable_tensor_sharing",
+    "enable_ultra_low_precision",
+    "mixed_precision",
+    "parallel_loading",
+    "state_sync_interval",
+)
+
+#: Words users know, and ours.
+SYNONYMS = {"recovery_strategy": "recovery", "failover_strategy": "recovery"}
+
+
+def _ns(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1e9)
+
+
+@attrs.frozen(kw_only=True)
+class BreakerConfig:
+    """Set when a worker, or a model on a target, is tried no more for a while.
+
+    A circuit breaker as in resilience4j, with times fit for browsers.
+    """
+
+    #: Attempts looked at: the last so many (sliding window size).
+    window: int = attrs.field(default=20, validator=ge(1))
+    #: With fewer attempts in the window than this, nothing is judged.
+    minimum_calls: int = attrs.field(default=5, validator=ge(1))
+    #: Part of the attempts that failed, 0 to 1, from which on the breaker opens.
+    failure_rate: float = attrs.field(default=0.5, validator=[gt(0), le(1)])
+    #: Part of the attempts that were slow, 0 to 1, from which on the breaker opens.
+    slow_call_rate: float = attrs.field(default=1.0, validator=[gt(0), le(1)])
+    #: An attempt that takes longer is slow. Unset: none is.
+    slow_call_duration: Seconds | None = None
+    #: How long the breaker stays open before it lets probes through.
+    wait_open: Seconds = Seconds(5.0)
+    #: Attempts let through, half open, to see whether it is well again.
+    probes: int = attrs.field(default=2, validator=ge(1))
+
+    def __attrs_post_init__(self) -> None:
+        if self.minimum_calls > self.window:
+            raise ValueError(
+                f"minimum_calls is {self.minimum_calls}, and only {self.window} are looked at "
+                "(window)"
+            )
+
+    def settings(self) -> BreakerSettings:
+        """Return the same in the machine's units."""
+        return BreakerSettings(
+            window=self.window,
+            minimum_calls=self.minimum_calls,
+            failure_rate=self.failure_rate,
+            slow_call_rate=self.slow_call_rate,
+            slow_call_ns=_ns(self.slow_call_duration),
+            open_ns=round(self.wait_open * 1e9),
+            probes=self.probes,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class PoolConfig:
+    """Set how many workers there are, who decides about them, and what follows a failure."""
+
+    #: Workers alive at once, native ones included.
+    max_connections: int = attrs.field(default=4, validator=ge(1))
+    #: Workers kept for each target in use, however idle.
+    min_connections: int = attrs.field(default=0, validator=ge(0))
+    #: Idle workers kept ready for each target in use, with its hottest models loaded.
+    hot_spares: int = attrs.field(default=0, validator=ge(0))
+    #: Give a target more workers while its jobs wait long, and stop those it no longer needs.
+    #: Otherwise it has one, or `min_connections`.
+    adaptive_scaling: bool = True
+    #: A worker idle for longer is stopped, down to `min_connections`.
+    idle_timeout: Seconds = Seconds(300.0)
+    #: A worker older than this is replaced by a new one. Unset: never.
+    max_age: Seconds | None = None
+    #: A worker that did so many jobs is replaced by a new one. Unset: never.
+    max_jobs_per_worker: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    #: What all workers may hold together. Unset: what the machine or its cgroup allows.
+    memory_limit: Size | None = attrs.field(default=None, validator=optional(ge(Size(1))))
+    #: Which browser a task prefers: `{ vision = "chrome" }`.
+    browser_preferences: Mapping[Task, Browser] = attrs.field(factory=dict)
+    #: Plugin that chooses the worker for a job. Default: affinity where it is installed.
+    scheduler: str | None = None
+    #: Plugin that decides what follows a failed attempt. Default: immediate where installed.
+    #: `recovery_strategy` and `failover_strategy` mean the same.
+    recovery: str | None = None
+    #: Whether failed attempts are recovered at all. Otherwise the first failure is the answer.
+    enable_fault_tolerance: bool = True
+    #: How long a job may be recovered, from its first failed attempt. Unset: until its timeout.
+    recovery_timeout: Seconds | None = None
+    #: Workers that do each request side by side; an answer counts when most of them agree.
+    redundancy_factor: int = attrs.field(default=1, validator=ge(1))
+    #: Write each request down before it is dispatched: it outlives this process.
+    durable: bool = False
+    #: Targets that requests may use, in order, when the asked one cannot. The answer says so.
+    #: Benchmarks have a key of their own.
+    fallback: tuple[Target, ...] = ()
+    #: Precisions that requests may use, in order, when the asked one cannot run. The answer says
+    #: so. Benchmarks measure what they ask for.
+    degrade: tuple[Precision, ...] = ()
+    #: Whether browsers show no window.
+    headless: bool = True
+    #: Run each model once at load, so that the first request pays no compilation.
+    precompile_shaders: bool = False
+    #: How long a job may take from submission to result.
+    job_timeout: Seconds = Seconds(120.0)
+    #: Jobs that may wait; one more is refused at once.
+    max_queue: int = attrs.field(default=10_000, validator=ge(1))
+    #: When something that keeps failing is left alone.
+    breaker: BreakerConfig = BreakerConfig()
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("min_connections", "hot_spares", "redundancy_factor"):
+            if getattr(self, name) > self.max_connections:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, and max_connections only "
+                    f"{self.max_connections}"
+                )
+        if self.recovery is not None and not self.enable_fault_tolerance:
+            raise ValueError(
+                f"recovery is {self.recovery!r}, and enable_fault_tolerance is false: leave one out"
+            )
+        for target in self.fallback:
+            if target.is_pattern:
+                raise ValueError(f"fallback: {target} has to name one browser")
+
+    def fleet_settings(self) -> FleetSettings:
+        """Return what the fleet's machine has to know, in its units."""
+        return FleetSettings(
+            max_workers=self.max_connections,
+            min_workers=self.min_connections,
+            hot_spares=self.hot_spares,
+            is_adaptive=self.adaptive_scaling,
+            idle_ns=_ns(self.idle_timeout),
+            max_age_ns=_ns(self.max_age),
+            max_jobs_per_worker=self.max_jobs_per_worker,
+            memory_limit_bytes=self.memory_limit,
+            max_queue=self.max_queue,
+            breaker=self.breaker.settings() if self.enable_fault_tolerance else None,
+        )
+
+
+def refuse_unbuilt(options: Mapping[str, Any], *, where: str) -> None:
+    """Raise Unsupported for an option whose part does not exist yet."""
+    for name in NOT_BUILT:
+        if name in options:
+            raise Unsupported(
+                f"{name} is not built yet",
+                where=where,
+                hint="Leave it out; the changelog will say when it comes.",
+            )
+
+
+def in_our_words(pool: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Return a `[pool]` with our words for those users know; ConfigError for two of one meaning."""
+    refuse_unbuilt(pool, where=f"{where} [pool]")
+    ours: dict[str, Any] = {}
+    said: dict[str, str] = {}
+    for key, value in pool.items():
+        name = SYNONYMS.get(key, key)
+        if name in ours and ours[name] != value:
+            raise ConfigError(
+                f"{said[name]} and {key} mean the same, and say {ours[name]!r} and {value!r}",
+                where=f"{where} key pool.{key}",
+                hint=f"Keep one: {name}.",
+            )
+        ours[name], said[name] = value, key
+    return ours
