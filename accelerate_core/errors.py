@@ -8,6 +8,7 @@
     │   └── NumericalError   a backend answered, and the answer is out of tolerance
     ├── BackendUnavailable   the asked backend or browser is not here: get it, or ask another
     ├── WorkerLost           a worker died, hung or vanished (alias: BrowserError)
+    ├── SessionLost          a session's state is gone: restore it, or open another
     ├── JobTimeout           no answer in time
     ├── Overloaded           too much work queued: come back after `retry_after` seconds
     ├── Unsupported          valid, but this part cannot do it
@@ -38,6 +39,7 @@ __all__ = [
     "NumericalError",
     "Overloaded",
     "PluginError",
+    "SessionLost",
     "StoreError",
     "Unsupported",
     "WorkerLost",
@@ -56,6 +58,8 @@ class ErrorInfo:
     hint: str | None = None  #: what to do next, a command where there is one
     retry_after: float | None = None  #: seconds; only for Overloaded and ConnectorError
     retryable: bool | None = None  #: only for ConnectorError
+    #: Why, in a word of `fleet.policy.FailureKind`: "crash", "hang"; None where the kind says it.
+    reason: str | None = None
 
 
 class AccelerateError(Exception):
@@ -72,6 +76,7 @@ class AccelerateError(Exception):
         hint: str | None = None,
         retry_after: float | None = None,
         retryable: bool | None = None,
+        reason: str | None = None,
     ) -> None:
         super().__init__(message)
         self.info = ErrorInfo(
@@ -82,6 +87,7 @@ class AccelerateError(Exception):
             hint=hint,
             retry_after=retry_after,
             retryable=retryable,
+            reason=reason,
         )
 
     def __str__(self) -> str:
@@ -113,6 +119,7 @@ class AccelerateError(Exception):
             hint=info.hint,
             retry_after=info.retry_after,
             retryable=info.retryable,
+            reason=info.reason,
         )
 
 
@@ -143,6 +150,10 @@ class WorkerLost(AccelerateError):
 
 
 BrowserError = WorkerLost
+
+
+class SessionLost(AccelerateError):
+    """Report a session whose state is gone with its worker, its device, or its model."""
 
 
 class JobTimeout(AccelerateError):

@@ -8,6 +8,7 @@ machine; they have the right names, dtypes and shapes and no meaning.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import itertools
 import time
@@ -22,6 +23,7 @@ from ..errors import AccelerateError, BackendUnavailable, ModelError, Unsupporte
 from ..inputs import check_inputs
 from ..markers import hookimpl
 from ..protocols import Backend, Context, SessionId, Worker
+from ..sessions import Sessions
 from ..types import (
     BROWSERS,
     Availability,
@@ -124,6 +126,7 @@ class FakeWorker(Worker):
         self._settings = settings
         self._ctx = ctx
         self._loaded: dict[str, LoadOptions] = {}
+        self._states = Sessions(str(target))
         self._numbers = itertools.count(1)
         self._runs = 0
         self._gone = asyncio.Event()
@@ -156,9 +159,38 @@ class FakeWorker(Worker):
         keep: Collection[str] = (),
     ) -> Result:
         """Return invented outputs after `latency_ms`, or fail as planned."""
+        if keep or any(isinstance(value, TensorRef) for value in inputs.values()):
+            raise Unsupported("the fake backend keeps no tensors")
+        if session is None:
+            return await self._run_once(model, inputs)
+        self._find(model)
+        step = functools.partial(self._run_once, model)
+        return await self._states.run(session, model, inputs, step)
+
+    async def open_session(self, model: ModelHandle) -> SessionId:
+        """Open a session; its state is invented numbers, too."""
+        self._find(model)
+        return self._states.open(model)
+
+    async def checkpoint(self, session: SessionId) -> bytes:
+        """Return a session's state."""
+        self._check_alive()
+        return await self._states.checkpoint(session)
+
+    async def restore(self, model: ModelHandle, state: bytes) -> SessionId:
+        """Open a session from a checkpoint."""
+        self._find(model)
+        return self._states.restore(model, state)
+
+    async def close_session(self, session: SessionId) -> None:
+        """Forget a session."""
+        self._check_alive()
+        self._states.close(session)
+
+    async def _run_once(
+        self, model: ModelHandle, inputs: Inputs, keep: Collection[str] = ()
+    ) -> Result:
         options = self._find(model)
-        if session is not None or keep or any(isinstance(v, TensorRef) for v in inputs.values()):
-            raise Unsupported("the fake backend keeps no sessions and no tensors")
         check_inputs(model.spec, inputs)
         self._runs += 1
         number, begin = self._runs, time.perf_counter()
@@ -178,6 +210,7 @@ class FakeWorker(Worker):
         """Forget a model."""
         self._find(model)
         del self._loaded[model.id]
+        self._states.close_model(model)
 
     async def close(self, *, kill: bool = False) -> None:
         """Stop."""

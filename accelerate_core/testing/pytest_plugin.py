@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite(
     *(
         f"accelerate_core.testing.{kit}"
-        for kit in ("backend", "connector", "fleets", "model", "policies", "report", "store")
+        for kit in (
+            "backend",
+            "connector",
+            "fleets",
+            "model",
+            "policies",
+            "report",
+            "sessions",
+            "store",
+        )
     )
 )
 

@@ -55,6 +55,8 @@ BAD_INPUT = {
     "cases of a kernel that are wrong",
     "a plan for another model or device",
     "integers beyond what a GPU holds",
+    "a checkpoint that is damaged or of another model",
+    "a session of a model without state",
 }
 KITS = (
     "accelerate_core/testing",

@@ -26,6 +26,11 @@ MLP = {
     "w2": (np.arange(16 * 4).reshape(16, 4) % 7 - 3).astype(np.float32) / 4,
     "b2": np.arange(4).astype(np.float32),
 }
+RECURRENT = {
+    "w": (np.arange(2 * 4).reshape(2, 4) % 5 - 1).astype(np.float32) / 4,
+    "u": np.roll(np.eye(4, dtype=np.float32), 1, axis=1) / 2,
+    "v": (np.arange(4 * 3).reshape(4, 3) % 4 - 1).astype(np.float32),
+}
 SLOW_STEPS = 64
 
 
@@ -68,6 +73,19 @@ def build() -> dict[str, bytes]:
         [("y", ["n", "n"])],
         {},
     )
+    recurrent = _model(
+        "tiny_recurrent",
+        [
+            helper.make_node("MatMul", ["x", "w"], ["a"]),
+            helper.make_node("MatMul", ["h_in", "u"], ["b"]),
+            helper.make_node("Add", ["a", "b"], ["c"]),
+            helper.make_node("Relu", ["c"], ["h_out"]),
+            helper.make_node("MatMul", ["h_out", "v"], ["y"]),
+        ],
+        [("x", ["batch", 2]), ("h_in", ["batch", 4])],
+        [("h_out", ["batch", 4]), ("y", ["batch", 3])],
+        RECURRENT,
+    )
     unknown = _model(
         "unknown_operator",
         [helper.make_node("NoSuchOperator", ["x"], ["y"], domain="accelerate.test")],
@@ -75,7 +93,7 @@ def build() -> dict[str, bytes]:
         [("y", ["batch", 2])],
         {},
     )
-    models = (matmul, external, mlp, slow, unknown)
+    models = (matmul, external, mlp, slow, recurrent, unknown)
     files = {f"{m.graph.name}.onnx": m.SerializeToString(deterministic=True) for m in models}
     return files | {"tiny_external.onnx.data": MATMUL.astype("<f4").tobytes()}
 

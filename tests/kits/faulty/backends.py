@@ -224,3 +224,70 @@ class CannotCloseTwice(_Kit):
             if self._is_closed:
                 raise RuntimeError("closed already")
             await super().close()
+
+
+class ForgetsItsState(_Kit):
+    caught_by = (
+        "test_a_session_carries_its_state",
+        "test_a_checkpoint_of_anywhere_is_taken",
+        "test_a_checkpoint_continues_in_another_session",
+        "test_a_failed_run_leaves_the_state",
+        "test_runs_of_a_session_follow_one_another",
+    )
+
+    class worker_class(CpuWorker):
+        async def run(self, model: Any, inputs: Any, *, session: Any = None, **kw: Any) -> Result:
+            if session is not None:
+                session = await self.open_session(model)
+            return await super().run(model, inputs, session=session, **kw)
+
+
+class LetsRunsOverlap(_Kit):
+    caught_by = ("test_runs_of_a_session_follow_one_another",)
+
+    class worker_class(CpuWorker):
+        async def run(self, model: Any, inputs: Any, *, session: Any = None, **kw: Any) -> Result:
+            if session in self._states._open:
+                self._states._open[session].turn = asyncio.Lock()
+            return await super().run(model, inputs, session=session, **kw)
+
+
+class RestoresNothing(_Kit):
+    caught_by = (
+        "test_a_checkpoint_continues_in_another_session",
+        "test_a_checkpoint_of_anywhere_is_taken",
+        "test_wrong_checkpoints_are_refused",
+    )
+
+    class worker_class(CpuWorker):
+        async def restore(self, model: Any, state: bytes) -> str:
+            return await self.open_session(model)
+
+
+class LosesStateWithAFailure(_Kit):
+    caught_by = ("test_a_failed_run_leaves_the_state",)
+
+    class worker_class(CpuWorker):
+        async def run(self, model: Any, inputs: Any, *, session: Any = None, **kw: Any) -> Result:
+            try:
+                return await super().run(model, inputs, session=session, **kw)
+            except ModelError:
+                if session in self._states._open:
+                    self._states._open[session].state = {}
+                raise
+
+
+class OpensWhatIsAsked(_Kit):
+    caught_by = (
+        "test_a_session_that_is_gone_is_lost",
+        "test_a_session_of_another_model_is_refused",
+    )
+
+    class worker_class(CpuWorker):
+        async def run(self, model: Any, inputs: Any, *, session: Any = None, **kw: Any) -> Result:
+            found = self._states._open.get(session)
+            if session is not None and (found is None or found.model.id != model.id):
+                session = None
+                inputs = {"h_in": np.zeros((2, 4), np.float32), **inputs}
+                inputs = {one.name: inputs[one.name] for one in model.spec.inputs}
+            return await super().run(model, inputs, session=session, **kw)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import time
 from collections.abc import AsyncIterator, Collection
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
-from accelerate_core.errors import ModelError, Unsupported, WorkerLost, did_you_mean
+from accelerate_core.errors import ModelError, WorkerLost, did_you_mean
 from accelerate_core.inputs import check_inputs
 from accelerate_core.protocols import Context, SessionId, Worker
+from accelerate_core.sessions import Sessions
 from accelerate_core.types import (
     KernelTime,
     LoadOptions,
@@ -80,6 +82,7 @@ class BrowserWorker(Worker):
         self.connection = parts.connection
         self._models: dict[str, SizedModel] = {}  # by handle id
         self._numbers = itertools.count(1)
+        self._sessions = Sessions(str(info.target), self)
         self._events: asyncio.Queue[WorkerEvent | None] = asyncio.Queue()
         self._closing: asyncio.Task[None] | None = None
         self._loader = Loader(
@@ -134,9 +137,14 @@ class BrowserWorker(Worker):
         `phases.in_page_ms` is the engine's time, `phases.transfer_ms` the rest of the round trip;
         `compile_ms` and `fetch_ms` are set when the model had to be prepared for these sizes.
         """
+        self._model(model)
+        if session is None:
+            return await self._run(model, inputs, keep)
+        step = functools.partial(self._run, model)
+        return await self._sessions.run(session, model, inputs, step, keep)
+
+    async def _run(self, model: ModelHandle, inputs: Inputs, keep: Collection[str]) -> Result:
         loaded = self._model(model)
-        if session is not None:
-            raise Unsupported("browser pages keep no sessions", where=str(self.info.target))
         check_inputs(model.spec, inputs)
         _check_keep(model.spec, keep)
         tensors: dict[str, Sendable] = {}
@@ -164,8 +172,30 @@ class BrowserWorker(Worker):
 
     async def unload(self, model: ModelHandle) -> None:
         """Drop a model and its memory; ModelError when it is not loaded here."""
-        await self._model(model).close()
+        loaded = self._model(model)
+        self._sessions.close_model(model)
+        await loaded.close()
         del self._models[model.id]
+
+    # --- sessions -----------------------------------------------------------------------------
+
+    async def open_session(self, model: ModelHandle) -> SessionId:
+        """Open a session; its state stays on the page, where the engine keeps outputs."""
+        self._model(model)
+        return self._sessions.open(model)
+
+    async def checkpoint(self, session: SessionId) -> bytes:
+        """Copy a session's state to the host, once no run of it is under way."""
+        return await self._sessions.checkpoint(session)
+
+    async def restore(self, model: ModelHandle, state: bytes) -> SessionId:
+        """Open a session from a checkpoint; the state goes to the page with the first run."""
+        self._model(model)
+        return self._sessions.restore(model, state)
+
+    async def close_session(self, session: SessionId) -> None:
+        """Drop a session and its memory on the page."""
+        self._sessions.close(session)
 
     # --- kept tensors -------------------------------------------------------------------------
 
@@ -202,8 +232,12 @@ class BrowserWorker(Worker):
             )
         return await owner.fetch_raw(value)
 
+    def holds(self, ref: TensorRef) -> bool:
+        """Whether a kept tensor was made here, and with the device there is now."""
+        return (ref.worker_id, ref.epoch) == (self.id, self._epoch)
+
     def _check_ref(self, ref: TensorRef) -> None:
-        if (ref.worker_id, ref.epoch) != (self.id, self._epoch):
+        if not self.holds(ref):
             lost = ref.worker_id == self.id
             raise ModelError(
                 f"tensor {ref.spec.name!r} is gone: "

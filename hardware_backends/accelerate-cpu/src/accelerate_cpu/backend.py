@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import time
 import uuid
@@ -17,6 +18,7 @@ import attrs
 from accelerate_core.errors import BackendUnavailable, ModelError, Unsupported, WorkerLost
 from accelerate_core.inputs import check_inputs, zero_inputs
 from accelerate_core.protocols import Backend, Context, SessionId, Worker
+from accelerate_core.sessions import Sessions
 from accelerate_core.types import (
     AdapterInfo,
     Availability,
@@ -110,7 +112,7 @@ class _Loaded:
 
 
 class CpuWorker(Worker):
-    """Hold sessions and run them one after another, off the event loop."""
+    """Hold models and run them one after another, off the event loop."""
 
     def __init__(
         self, info: WorkerInfo, settings: CpuSettings, ctx: Context, executor: ThreadPoolExecutor
@@ -124,6 +126,7 @@ class CpuWorker(Worker):
         self._executor = executor  # one thread: a run never shares its threads with another
         self._stops: set[Callable[[], None]] = set()
         self._is_closed = False
+        self._states = Sessions("cpu worker")
 
     async def load(self, spec: ModelSpec, options: LoadOptions | None = None) -> ModelHandle:
         """Create a session; ModelError with ONNX Runtime's reason, Unsupported for no ONNX."""
@@ -166,21 +169,43 @@ class CpuWorker(Worker):
         keep: Collection[str] = (),
     ) -> Result:
         """Run once; `phases.in_page_ms` is the time inside ONNX Runtime."""
-        loaded = self._find(model)
-        if session is not None or keep or any(isinstance(v, TensorRef) for v in inputs.values()):
+        if session is not None and not keep:
+            self._find(model)
+            step = functools.partial(self._run_once, model)
+            return await self._states.run(session, model, inputs, step)
+        if keep or any(isinstance(value, TensorRef) for value in inputs.values()):
             raise Unsupported(
-                "the cpu backend keeps no sessions and no tensors",
+                "the cpu backend keeps no tensors",
                 where=f"model {model.spec.name}",
-                hint="Pass arrays, and leave out `session` and `keep`.",
+                hint="Pass arrays, and leave out `keep`.",
             )
-        check_inputs(model.spec, inputs)
-        outputs, in_page_ms = await self._run(loaded.session, model.spec, inputs)
-        return Result(outputs=outputs, phases=Phases(in_page_ms=in_page_ms))
+        return await self._run_once(model, inputs)
+
+    async def open_session(self, model: ModelHandle) -> SessionId:
+        """Open a session; its state is arrays of this process."""
+        self._find(model)
+        return self._states.open(model)
+
+    async def checkpoint(self, session: SessionId) -> bytes:
+        """Return a session's state, once no run of it is under way."""
+        self._check_open()
+        return await self._states.checkpoint(session)
+
+    async def restore(self, model: ModelHandle, state: bytes) -> SessionId:
+        """Open a session from a checkpoint; ModelError where it does not fit the model."""
+        self._find(model)
+        return self._states.restore(model, state)
+
+    async def close_session(self, session: SessionId) -> None:
+        """Drop a session and its memory."""
+        self._check_open()
+        self._states.close(session)
 
     async def unload(self, model: ModelHandle) -> None:
         """Drop a session; ModelError when it is not loaded here."""
         self._find(model)
         del self._loaded[model.id]
+        self._states.close_model(model)
 
     async def memory(self) -> int | None:
         """Return the PSS of this process in bytes: the models live in it."""
@@ -195,12 +220,20 @@ class CpuWorker(Worker):
         if self._is_closed:
             return
         self._is_closed = True
+        self._states.close_all()
         for stop in tuple(self._stops):
             stop()
         last = self._executor.submit(self._loaded.clear)
         self._executor.shutdown(wait=False)
         await asyncio.wrap_future(last)
         self._executor.shutdown(wait=True)  # joins a thread that has nothing left to do
+
+    async def _run_once(
+        self, model: ModelHandle, inputs: Inputs, keep: Collection[str] = ()
+    ) -> Result:
+        check_inputs(model.spec, inputs)
+        outputs, in_page_ms = await self._run(self._find(model).session, model.spec, inputs)
+        return Result(outputs=outputs, phases=Phases(in_page_ms=in_page_ms))
 
     async def _run(
         self, session: ort.InferenceSession, spec: ModelSpec, inputs: Any
@@ -218,8 +251,7 @@ class CpuWorker(Worker):
 
     async def _in_thread(self, work: Callable[[], T], *, stop: Callable[[], None]) -> T:
         """Do `work` in the worker's thread; when cancelled, `stop` it and wait until it has."""
-        if self._is_closed:
-            raise _closed()
+        self._check_open()
         future = self._executor.submit(work)
         waiting = asyncio.wrap_future(future)
         # Whoever gave up waiting does not fetch the error.
@@ -239,9 +271,12 @@ class CpuWorker(Worker):
         finally:
             self._stops.discard(stop)
 
-    def _find(self, model: ModelHandle) -> _Loaded:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise _closed()
+
+    def _find(self, model: ModelHandle) -> _Loaded:
+        self._check_open()
         try:
             return self._loaded[model.id]
         except KeyError:

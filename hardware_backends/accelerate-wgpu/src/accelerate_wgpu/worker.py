@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import time
 import uuid
@@ -11,9 +12,10 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from accelerate_core.errors import ModelError, Unsupported, WorkerLost
+from accelerate_core.errors import ModelError, WorkerLost
 from accelerate_core.inputs import check_inputs, zero_inputs
 from accelerate_core.protocols import Context, SessionId, Worker
+from accelerate_core.sessions import Sessions
 from accelerate_core.types import (
     LoadOptions,
     ModelHandle,
@@ -49,6 +51,7 @@ class WgpuWorker(Worker):
         self._executor = executor  # one thread: what is on the device is used in it alone
         self._loaded: dict[str, LoadedModel] = {}
         self._kept: dict[str, Kept] = {}
+        self._sessions = Sessions("wgpu worker", self)
         self._numbers = itertools.count(1)
         self._is_closed = False
 
@@ -84,10 +87,15 @@ class WgpuWorker(Worker):
         keep: Collection[str] = (),
     ) -> Result:
         """Run once; `phases.in_page_ms` is from the first write to the last byte read."""
+        self._find(model)
+        if session is None:
+            return await self._run(model, inputs, keep)
+        step = functools.partial(self._run, model)
+        return await self._sessions.run(session, model, inputs, step, keep)
+
+    async def _run(self, model: ModelHandle, inputs: Inputs, keep: Collection[str]) -> Result:
         loaded = self._find(model)
         where = f"model {model.spec.name}"
-        if session is not None:
-            raise Unsupported("the wgpu backend keeps no sessions", where=where)
         check_inputs(model.spec, inputs)
         known = [one.name for one in model.spec.outputs]
         if unknown := sorted(set(keep) - set(known)):
@@ -107,6 +115,30 @@ class WgpuWorker(Worker):
             outputs[name] = TensorRef(self.id, 0, id, spec)
         return Result(outputs=outputs, phases=Phases(in_page_ms=ran.ms), profile=ran.profile)
 
+    async def open_session(self, model: ModelHandle) -> SessionId:
+        """Open a session; its state stays on the device."""
+        self._find(model)
+        return self._sessions.open(model)
+
+    async def checkpoint(self, session: SessionId) -> bytes:
+        """Return a session's state, once no run of it is under way."""
+        self._check_open()
+        return await self._sessions.checkpoint(session)
+
+    async def restore(self, model: ModelHandle, state: bytes) -> SessionId:
+        """Open a session from a checkpoint; ModelError where it does not fit the model."""
+        self._find(model)
+        return self._sessions.restore(model, state)
+
+    async def close_session(self, session: SessionId) -> None:
+        """Drop a session and its memory."""
+        self._check_open()
+        self._sessions.close(session)
+
+    def holds(self, ref: TensorRef) -> bool:
+        """Whether a kept tensor is still there."""
+        return ref.worker_id == self.id and ref.id in self._kept
+
     async def fetch(self, ref: TensorRef) -> Array:
         """Copy a kept tensor to the host; ModelError when it is not here."""
         kept = self._kept_as(ref)
@@ -121,6 +153,7 @@ class WgpuWorker(Worker):
         """Drop a model and its memory; ModelError when it is not loaded here."""
         self._find(model)
         del self._loaded[model.id]
+        self._sessions.close_model(model)
 
     async def memory(self) -> int | None:
         """Return the PSS of this process in bytes; a real GPU's own memory is not in it."""
@@ -135,6 +168,7 @@ class WgpuWorker(Worker):
             return
         self._is_closed = True
         self._loaded.clear()
+        self._sessions.close_all()
         self._kept.clear()
         last = self._executor.submit(self._gpu.close)
         self._executor.shutdown(wait=False)
@@ -143,8 +177,7 @@ class WgpuWorker(Worker):
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Do `work` in the worker's thread; when cancelled, wait until it has ended."""
-        if self._is_closed:
-            raise _closed()
+        self._check_open()
         future = self._executor.submit(work)
         waiting = asyncio.wrap_future(future)
         # Whoever gave up waiting does not fetch the error.
@@ -156,9 +189,12 @@ class WgpuWorker(Worker):
                 await asyncio.wait([waiting])
             raise
 
-    def _find(self, model: ModelHandle) -> LoadedModel:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise _closed()
+
+    def _find(self, model: ModelHandle) -> LoadedModel:
+        self._check_open()
         try:
             return self._loaded[model.id]
         except KeyError:
@@ -169,7 +205,7 @@ class WgpuWorker(Worker):
             ) from None
 
     def _kept_as(self, ref: TensorRef) -> Kept:
-        if ref.worker_id != self.id or ref.id not in self._kept:
+        if not self.holds(ref):
             raise ModelError(
                 f"tensor {ref.spec.name!r} is not on this worker",
                 where="wgpu worker",
