@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import attrs
 
 from .errors import ErrorInfo
+from .fleet.instructions import Chapter
 from .types import Cell, Connection, Measurement, RunInfo, RunSummary, Target
 
 
@@ -97,6 +98,8 @@ class JobFinished(Event):
     latency_ms: float | None
     attempts: int
     error: ErrorInfo | None = None
+    #: What it went through; times are since it was submitted.
+    story: tuple[Chapter, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ import functools
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from .fleet.machine import Machine
 from .fleet.policy import JobView
 from .fleet.settings import FleetSettings
 from .protocols import Backend, Context, Recovery, Scheduler
+from .stories import name_job, told
 from .types import Connection, LoadOptions, ModelHandle, ModelSpec, Result, Target, WorkerInfo
 from .workers import Workers, classify, typed
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("accelerate.runner")
 
 Observer = Callable[[events.Event], None]
+#: Writes a job down; takes its id.
+Persist = Callable[[str], Awaitable[None]]
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +74,7 @@ class _Job:
     inputs: Inputs | None
     future: asyncio.Future[Answer]
     submitted_ns: int
+    persist: Persist | None = None
     dispatched_ns: int = 0
     #: Results by attempt: of several, the machine says which counts.
     results: dict[int, Result] = attrs.field(factory=dict)
@@ -117,20 +121,22 @@ class Runner:
         recovery_s: float | None = None,
         priority: int = 0,
         copies: int = 1,
-        is_durable: bool = False,
+        job_id: str | None = None,
+        persist: Persist | None = None,
     ) -> Answer:
         """Run one job and return its answer; the job's typed error otherwise.
 
         `timeout_s` counts from submission, `recovery_s` from the first attempt that failed; jobs
         of a higher `priority` go first. `copies` workers do it side by side, and their answers are
-        compared. Without inputs the model is loaded and not run. Cancelling the caller cancels the
-        job and frees its worker.
+        compared. With `persist` the job waits for a worker only once that has returned; if it
+        raises, that is the answer. Without inputs the model is loaded and not run. Cancelling the
+        caller cancels the job and frees its worker.
         """
-        job_id = secrets.token_hex(16)
+        job_id = job_id or secrets.token_hex(16)
         now = _now()
         for one in (work, *work.degraded):
             self._work[one.key] = one
-        job = _Job(work, inputs, asyncio.get_running_loop().create_future(), now)
+        job = _Job(work, inputs, asyncio.get_running_loop().create_future(), now, persist)
         self._jobs[job_id] = job
         view = JobView(
             id=job_id,
@@ -144,7 +150,7 @@ class Runner:
             priority=priority,
             degraded=tuple(one.key for one in work.degraded),
             copies=copies,
-            is_durable=is_durable,
+            is_durable=persist is not None,
         )
         self._post(ev.JobSubmitted(at_ns=now, job=view))
         try:
@@ -209,6 +215,8 @@ class Runner:
                     task = self._attempts.get((instruction.job_id, instruction.attempt))
                     if task is not None:
                         task.cancel()
+                case do.Persist():
+                    self._spawn(self._persist(instruction.job_id))
                 case do.Complete():
                     self._complete(instruction)
                 case do.Fail():
@@ -247,6 +255,17 @@ class Runner:
             self._observer(event)
 
     # --- jobs ---------------------------------------------------------------------------------
+
+    async def _persist(self, job_id: str) -> None:
+        job = self._jobs.get(job_id)
+        if job is None or job.persist is None:
+            return  # cancelled meanwhile
+        error = None
+        try:
+            await job.persist(job_id)
+        except Exception as raised:
+            error = typed(raised, "journal").info
+        self._post(ev.Persisted(at_ns=_now(), job_id=job_id, error=error))
 
     def _dispatch(self, order: do.Dispatch) -> None:
         job = self._jobs.get(order.job_id)
@@ -313,19 +332,19 @@ class Runner:
         )
         job.future.set_result(answer)
         if job.inputs is not None:
-            self._job_finished(order.job_id, job, order.worker_id, order.attempt, None)
+            self._job_finished(order, job, order.worker_id, order.attempt, None)
 
     def _fail(self, order: do.Fail) -> None:
         job = self._jobs.get(order.job_id)
         if job is None or job.future.done():
             return
-        error = AccelerateError.from_info(order.error)
+        error = AccelerateError.from_info(name_job(order.error, order.job_id, order.attempts))
         job.future.set_exception(error)
-        self._job_finished(order.job_id, job, None, order.attempts, error)
+        self._job_finished(order, job, None, order.attempts, error)
 
     def _job_finished(
         self,
-        job_id: str,
+        order: do.Complete | do.Fail,
         job: _Job,
         worker_id: str | None,
         attempts: int,
@@ -337,12 +356,13 @@ class Runner:
             events.JobFinished(
                 run_id=self._run_id,
                 at=datetime.now(UTC),
-                job_id=job_id,
+                job_id=order.job_id,
                 model=job.work.spec.name,
                 worker_id=worker_id,
                 latency_ms=None if error else (_now() - job.submitted_ns) / 1e6,
                 attempts=attempts,
                 error=error.info if error else None,
+                story=told(order.story),
             )
         )
 

@@ -156,9 +156,10 @@ class AttemptFailed(Happened):
 
 @attrs.frozen(kw_only=True)
 class Persisted(Happened):
-    """A durable job is written down."""
+    """A durable job is written down, or could not be."""
 
     job_id: str
+    error: ErrorInfo | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -50,11 +50,16 @@ class Jobs:
         else:
             self._enqueue(job)
 
-    def persisted(self, job_id: str) -> None:
+    def persisted(self, event: ev.Persisted) -> None:
         """Let a durable job wait for a worker, now that it cannot be lost."""
-        job = self._desk.jobs.get(job_id)
-        if job is not None and job.status is JobStatus.PERSISTING:
-            self._enqueue(job)
+        job = self._desk.jobs.get(event.job_id)
+        if job is None or job.status is not JobStatus.PERSISTING:
+            return
+        if event.error is not None:
+            self.fail(job, AccelerateError.from_info(event.error))
+            return
+        job.tell(event.at_ns, "written down")
+        self._enqueue(job)
 
     def cancelled(self, job_id: str) -> None:
         """Forget a job nobody waits for."""

@@ -56,7 +56,7 @@ class Machine:
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ev.JobSubmitted: lambda event: self._jobs.submitted(event.job),
             ev.JobCancelled: lambda event: self._jobs.cancelled(event.job_id),
-            ev.Persisted: lambda event: self._jobs.persisted(event.job_id),
+            ev.Persisted: self._jobs.persisted,
             ev.AttemptFinished: self._jobs.finished,
             ev.AttemptFailed: self._jobs.attempt_failed,
             ev.Compared: self._jobs.compared,
