@@ -96,6 +96,15 @@ class Capacity(Happened):
 
 
 @attrs.frozen(kw_only=True)
+class SessionsOpen(Happened):
+    """So many sessions have their state on a worker: others are stopped before it."""
+
+    worker_id: str
+    epoch: int
+    count: int
+
+
+@attrs.frozen(kw_only=True)
 class WorkerStopped(Happened):
     """A worker that was asked to stop is gone."""
 
@@ -205,6 +214,7 @@ FleetEvent: TypeAlias = (
     | WorkerSilent
     | WorkerHeard
     | WorkerMemory
+    | SessionsOpen
     | Capacity
     | Persisted
     | Compared

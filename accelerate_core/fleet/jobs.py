@@ -32,18 +32,20 @@ class Jobs:
     def submitted(self, asked: JobView) -> None:
         """Take a job, or refuse it at once."""
         desk = self._desk
-        job = JobState(asked, asked.targets, asked.model)
+        job = JobState(asked, asked.targets, asked.model, tried=asked.tried)
         desk.jobs[job.id] = job
         job.tell(desk.fleet.now_ns, "submitted")
         if desk.is_draining:
             closing = BackendUnavailable("the fleet is closing and takes no more jobs")
             self.fail(job, closing)
             return
-        if len(desk.queue) >= desk.settings.max_queue:
+        if asked.pin is None and len(desk.queue) >= desk.settings.max_queue:
             self.fail(job, overloaded(len(desk.queue), 1.0))
             return
         if asked.deadline_ns is not None:
             desk.alarm.add(asked.deadline_ns, job.id)
+        if asked.pin is not None:
+            return  # it waits for nobody
         if asked.is_durable:
             job.status = JobStatus.PERSISTING
             desk.say(do.Persist(job.id))
@@ -168,14 +170,16 @@ class Jobs:
         except Exception as raised:
             self.fail(job, policy_error("recovery strategy", raised))
             return
-        if isinstance(action, Retry) and job.attempts < MAX_ATTEMPTS:
-            self._again(job, action)
-            if action.mend is not None:
-                self._mend(worker, action.mend, error)
-        elif isinstance(action, Retry | GiveUp):
-            self.fail(job, error)
-        else:
+        if not isinstance(action, Retry | GiveUp):
             self.fail(job, policy_error("recovery strategy", TypeError(f"returned {action!r}")))
+            return
+        is_movable = job.asked.pin is None and job.attempts < MAX_ATTEMPTS
+        if isinstance(action, Retry) and is_movable:
+            self._again(job, action)
+        else:
+            self.fail(job, error)
+        if isinstance(action, Retry) and action.mend is not None:
+            self._mend(worker, action.mend, error)
 
     def unreachable(self, target: Target, error: AccelerateError) -> None:
         """Go on to the next target of the jobs that waited for one that cannot be started."""

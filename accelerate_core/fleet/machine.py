@@ -54,7 +54,7 @@ class Machine:
         self._placing = Placing(self._desk, self._jobs, self._pool)
         self._health = Health(self._desk, self._jobs, self._placing)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
-            ev.JobSubmitted: lambda event: self._jobs.submitted(event.job),
+            ev.JobSubmitted: self._submitted,
             ev.JobCancelled: lambda event: self._jobs.cancelled(event.job_id),
             ev.Persisted: self._jobs.persisted,
             ev.AttemptFinished: self._jobs.finished,
@@ -67,6 +67,7 @@ class Machine:
             ev.WorkerSilent: self._silent,
             ev.WorkerHeard: self._heard,
             ev.WorkerProgress: self._progress,
+            ev.SessionsOpen: self._sessions_open,
             ev.WorkerMemory: lambda event: None,
             ev.Capacity: lambda event: None,
             ev.ModelLoaded: self._model_loaded,
@@ -99,6 +100,11 @@ class Machine:
             desk.say(do.WakeAt(wake_ns))
         return desk.out
 
+    def _submitted(self, event: ev.JobSubmitted) -> None:
+        self._jobs.submitted(event.job)
+        if event.job.pin is not None:
+            self._placing.place_pinned(event.job.id, event.job.pin)
+
     # --- workers ------------------------------------------------------------------------------
 
     def _ready(self, event: ev.WorkerReady) -> None:
@@ -125,6 +131,10 @@ class Machine:
     def _heard(self, event: ev.WorkerHeard) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
             self._health.heard(worker)
+
+    def _sessions_open(self, event: ev.SessionsOpen) -> None:
+        if worker := self._pool.known(event.worker_id, event.epoch):
+            worker.sessions = event.count
 
     def _progress(self, event: ev.WorkerProgress) -> None:
         worker = self._pool.known(event.worker_id, event.epoch)

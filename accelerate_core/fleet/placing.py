@@ -11,13 +11,15 @@ from ..types import Target
 from . import instructions as do
 from .desk import Desk
 from .jobs import Jobs
-from .policy import FleetView, JobView, Placement, Reject, Wait
+from .policy import FleetView, JobView, Pin, Placement, Reject, Wait
 from .pool import Pool
-from .rules import misplaced, policy_error
-from .state import Attempt, JobState, JobStatus, WorkerState
+from .rules import misplaced, policy_error, unseated
+from .state import Attempt, JobState, JobStatus, WorkerState, WorkerStatus
 
 HedgeAfter: TypeAlias = Callable[[JobView, FleetView], int | None]
 _Kind: TypeAlias = tuple[tuple[Target, ...], str, tuple[str, ...]]
+
+_TAKES_PINNED = (WorkerStatus.READY, WorkerStatus.SUSPECT)
 
 
 class Placing:
@@ -43,9 +45,22 @@ class Placing:
                     waiting.add(kind)
                     break
 
+    def place_pinned(self, job_id: str, pin: Pin) -> None:
+        """Give a job to the one worker that can do it, or fail it; it never waits for a slot."""
+        job = self._desk.jobs.get(job_id)
+        if job is None:
+            return  # it was refused
+        worker = self._pool.known(pin.worker_id, pin.epoch)
+        if worker is None or worker.status not in _TAKES_PINNED or job.model not in worker.models:
+            self._jobs.fail(job, unseated(pin))
+        else:
+            self._run_on(job, worker)
+
     def hedge(self, job: JobState) -> None:
         """Start another attempt beside a late one, where a worker is free; none is started."""
         job.hedge_at_ns = None
+        if job.asked.pin is not None:
+            return
         try:
             decision = self._desk.scheduler.pick(job.view(), self._desk.fleet)
         except Exception as raised:

@@ -29,11 +29,12 @@ class FailureKind(enum.StrEnum):
     OVERLOAD = "overload"  #: it has no room
     BACKEND = "backend"  #: the backend could not be started
     UNSUPPORTED = "unsupported"  #: never retried
+    SESSION = "session"  #: the state it needs is gone; the worker is well
     INTERNAL = "internal"
 
 
 #: Kinds after which nothing is tried again: another worker would say the same.
-FINAL = frozenset({FailureKind.MODEL, FailureKind.UNSUPPORTED})
+FINAL = frozenset({FailureKind.MODEL, FailureKind.UNSUPPORTED, FailureKind.SESSION})
 
 
 class Mend(enum.StrEnum):
@@ -51,6 +52,14 @@ class Latency:
     p50_ns: int
     p95_ns: int
     count: int  #: attempts this is made of
+
+
+@attrs.frozen
+class Pin:
+    """Name the one worker, of one epoch, that has what a job needs."""
+
+    worker_id: str
+    epoch: int
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +87,8 @@ class JobView:
     copies: int = 1
     #: Written down before it is dispatched: it outlives this process.
     is_durable: bool = False
+    #: It runs there, slot or no slot, or fails: who submitted it has to move what it needs.
+    pin: Pin | None = None
 
 
 @attrs.frozen(kw_only=True)

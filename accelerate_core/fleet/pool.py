@@ -33,10 +33,13 @@ class Pool:
         for worker in fleet.workers.values():
             if worker.status is WorkerStatus.STOPPING or worker.is_retired:
                 return  # room is being made already
-        for worker in fleet.workers.values():
-            if worker.status is WorkerStatus.READY and not worker.jobs:
-                self.stop(worker)
-                return
+        idle = [
+            worker
+            for worker in fleet.workers.values()
+            if worker.status is WorkerStatus.READY and not worker.jobs
+        ]
+        if idle:
+            self.stop(min(idle, key=lambda worker: worker.sessions))
 
     def start(self, target: Target) -> None:
         """Start a worker for a target."""

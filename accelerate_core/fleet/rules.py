@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ..errors import JobTimeout, Overloaded, PluginError
-from .policy import Placement
+from ..errors import JobTimeout, Overloaded, PluginError, SessionLost
+from .policy import Pin, Placement
 from .state import Fleet, JobState
 
 
@@ -62,4 +62,13 @@ def overloaded(waiting: int, retry_after: float) -> Overloaded:
         where="the fleet",
         retry_after=retry_after,
         hint=f"Come back in {retry_after:.2g} s, or raise [pool] max_queue.",
+    )
+
+
+def unseated(pin: Pin) -> SessionLost:
+    """Return the error of a job whose one worker is not there any more."""
+    return SessionLost(
+        "the worker that has what this job needs is gone",
+        where=f"{pin.worker_id}, epoch {pin.epoch}",
+        hint="Restore the session from its last checkpoint, or open another.",
     )

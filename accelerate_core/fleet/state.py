@@ -40,6 +40,8 @@ class WorkerState:
     jobs: dict[str, JobState] = attrs.field(factory=dict)
     #: What it last said of a model it loads; "" when it loads none.
     doing: str = ""
+    #: Sessions whose state is here; it can be moved, at a price.
+    sessions: int = 0
     #: Stop as soon as it is idle.
     is_retired: bool = False
     started_ns: int = 0
