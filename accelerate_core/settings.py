@@ -104,7 +104,7 @@ def _seconds(value: Any, _: Any) -> float:
 def _size(value: Any, _: Any) -> int:
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         base = 1024 if match[2].endswith("i") else 1000
-        return round(float(match[1]) * base ** ("KMGT".index(match[2][0]) + 1))
+        return int(float(match[1]) * base ** ("KMGT".index(match[2][0]) + 1))
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         accepted = ("a number of bytes", '"512MiB"', '"4GiB"', '"4GB"')
         raise _Refused(f"{value!r} is not an amount of memory", accepted)
