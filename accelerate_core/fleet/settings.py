@@ -3,29 +3,47 @@
 
 from __future__ import annotations
 
+import enum
+
 import attrs
 
 SECOND = 1_000_000_000
+
+
+class Window(enum.StrEnum):
+    """Which calls a circuit breaker looks at: a number of them, or those of some seconds."""
+
+    COUNT = "count"
+    TIME = "time"
+
+
+_at_least_one = attrs.validators.ge(1)
+_rate = attrs.validators.and_(attrs.validators.gt(0), attrs.validators.le(1))
 
 
 @attrs.frozen(kw_only=True)
 class BreakerSettings:
     """Set when a worker or target is tried no more for a while (a circuit breaker)."""
 
-    #: Attempts looked at: the last so many.
-    window: int = 20
+    #: Attempts looked at: the last so many, or those of the last so many seconds.
+    window: int = attrs.field(default=20, validator=_at_least_one)
+    window_kind: Window = Window.COUNT
     #: With fewer attempts than this, nothing is judged.
-    minimum_calls: int = 5
+    minimum_calls: int = attrs.field(default=5, validator=_at_least_one)
     #: Part of them that failed from which on it opens.
-    failure_rate: float = 0.5
+    failure_rate: float = attrs.field(default=0.5, validator=_rate)
     #: Part of them that were slow from which on it opens.
-    slow_call_rate: float = 1.0
-    #: An attempt that takes longer is slow; None: none is.
+    slow_call_rate: float = attrs.field(default=1.0, validator=_rate)
+    #: An attempt is slow that takes longer than this, and longer than `slow_call_factor` medians
+    #: of its model on its target: what is slow by nature is no fault. None: none is.
     slow_call_ns: int | None = None
+    slow_call_factor: float = attrs.field(default=20.0, validator=attrs.validators.ge(1))
     #: How long it stays open before it is probed.
-    open_ns: int = 5 * SECOND
+    open_ns: int = attrs.field(default=5 * SECOND, validator=_at_least_one)
     #: Attempts let through to see whether it is well again.
-    probes: int = 2
+    probes: int = attrs.field(default=2, validator=_at_least_one)
+    #: How long they may take before it opens again. 0: however long.
+    half_open_ns: int = attrs.field(default=60 * SECOND, validator=attrs.validators.ge(0))
 
 
 @attrs.frozen(kw_only=True)
