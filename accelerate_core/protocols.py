@@ -38,7 +38,7 @@ from .types import (
 if TYPE_CHECKING:
     from .assets import AssetStore
     from .events import Event
-    from .fleet.policy import Action, Decision, FailedAttempt, FleetView, JobView
+    from .fleet.policy import Action, Decision, FailedAttempt, FleetView, JobView, Mend
     from .hookspecs import Family
     from .types import Array
 
@@ -135,6 +135,13 @@ class Worker:
     async def unload(self, model: ModelHandle) -> None:
         """Drop a model and its memory."""
         raise Unsupported("this worker cannot unload models")
+
+    async def mend(self, how: Mend) -> None:
+        """Become as new by the given means, without models, sessions and kept tensors.
+
+        What runs meanwhile fails. WorkerLost when that did not help; Mend.RESTART is not for it.
+        """
+        raise Unsupported("this worker cannot be mended")
 
     async def memory(self) -> int | None:
         """Return the bytes the worker's process tree holds (PSS), or None where unknown."""

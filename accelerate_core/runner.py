@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from . import events
+from .agreement import agree
+from .attempts import Attempts, Outcome
 from .errors import AccelerateError, WorkerLost
+from .failures import typed
 from .fleet import events as ev
 from .fleet import instructions as do
 from .fleet.machine import Machine
@@ -24,7 +27,7 @@ from .fleet.settings import FleetSettings
 from .protocols import Backend, Context, Recovery, Scheduler
 from .stories import name_job, told
 from .types import Connection, LoadOptions, ModelHandle, ModelSpec, Result, Target, WorkerInfo
-from .workers import Workers, classify, typed
+from .workers import Workers
 
 if TYPE_CHECKING:
     from .protocols import Inputs
@@ -76,10 +79,8 @@ class _Job:
     submitted_ns: int
     persist: Persist | None = None
     dispatched_ns: int = 0
-    #: Results by attempt: of several, the machine says which counts.
-    results: dict[int, Result] = attrs.field(factory=dict)
-    #: Key of the model by attempt: a degraded one is another.
-    models: dict[int, str] = attrs.field(factory=dict)
+    #: By attempt: of several, the machine says which counts.
+    outcomes: dict[int, Outcome] = attrs.field(factory=dict)
 
 
 class Runner:
@@ -101,13 +102,13 @@ class Runner:
         self._observer = observer
         self._work: dict[str, Work] = {}
         self._jobs: dict[str, _Job] = {}
-        self._attempts: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Condition()
         self._workers = Workers(
             backends, ctx, run_id=run_id, post=self._post, tell=self._tell, spawn=self._spawn
         )
+        self._attempts = Attempts(self._workers, post=self._post, spawn=self._spawn)
         self._post(ev.Snapshot(at_ns=_now(), seed=secrets.randbits(63)))
 
     # --- what callers use ---------------------------------------------------------------------
@@ -209,12 +210,17 @@ class Runner:
                 case do.LoadModel():
                     work = self._work[instruction.model]
                     self._spawn(self._workers.load(instruction, work.spec, work.options))
+                case do.UnloadModel():
+                    self._spawn(self._workers.unload(instruction))
+                case do.MendWorker():
+                    self._attempts.cancel_on(instruction.worker_id)
+                    self._workers.mend(instruction)
                 case do.Dispatch():
                     self._dispatch(instruction)
                 case do.CancelAttempt():
-                    task = self._attempts.get((instruction.job_id, instruction.attempt))
-                    if task is not None:
-                        task.cancel()
+                    self._attempts.cancel(instruction)
+                case do.Compare():
+                    self._spawn(self._compare(instruction))
                 case do.Persist():
                     self._spawn(self._persist(instruction.job_id))
                 case do.Complete():
@@ -269,63 +275,30 @@ class Runner:
 
     def _dispatch(self, order: do.Dispatch) -> None:
         job = self._jobs.get(order.job_id)
-        if job is not None:
+        if job is not None and job.inputs is not None:
             job.dispatched_ns = job.dispatched_ns or _now()
-            job.models[order.attempt] = order.model
-            key = (order.job_id, order.attempt)
-            self._attempts[key] = task = self._spawn(self._attempt(order, job))
-            task.add_done_callback(lambda _: self._attempts.pop(key, None))
+            self._attempts.begin(order, job.inputs, job.outcomes)
 
-    async def _attempt(self, order: do.Dispatch, job: _Job) -> None:
-        live = self._workers.live.get(order.worker_id)
-        if live is not None and live.epoch != order.epoch:
-            live = None
-        try:
-            if live is None:
-                raise WorkerLost("the worker is gone", where=order.worker_id)
-            if job.inputs is None:
-                raise RuntimeError("a load-only job was dispatched")
-            result = await live.worker.run(live.handles[order.model], job.inputs)
-        except Exception as error:
-            failure = typed(error, order.worker_id)
-            if isinstance(failure, WorkerLost) and live is not None:
-                # The worker's whole epoch is over, not this attempt alone.
-                self._workers.lose(order.worker_id, live, failure)
-                return
-            self._post(
-                ev.AttemptFailed(
-                    at_ns=_now(),
-                    job_id=order.job_id,
-                    attempt=order.attempt,
-                    worker_id=order.worker_id,
-                    epoch=order.epoch,
-                    kind=classify(failure),
-                    error=failure.info,
-                )
-            )
-            return
-        job.results[order.attempt] = result
-        self._post(
-            ev.AttemptFinished(
-                at_ns=_now(),
-                job_id=order.job_id,
-                attempt=order.attempt,
-                worker_id=order.worker_id,
-                epoch=order.epoch,
-            )
-        )
+    async def _compare(self, order: do.Compare) -> None:
+        job = self._jobs.get(order.job_id)
+        if job is None:
+            return  # cancelled meanwhile
+        answers = {number: job.outcomes[number].result.outputs for number in order.attempts}
+        # Nothing was asked to stay on a worker, so all are arrays.
+        accepted, odd = await asyncio.to_thread(agree, answers)  # type: ignore[arg-type]
+        self._post(ev.Compared(at_ns=_now(), job_id=order.job_id, accepted=accepted, odd=odd))
 
     def _complete(self, order: do.Complete) -> None:
         job = self._jobs.get(order.job_id)
-        live = self._workers.live.get(order.worker_id)
-        if job is None or job.future.done() or live is None:
+        if job is None or job.future.done():
             return
+        outcome = job.outcomes.get(order.attempt) or self._loaded(order, job.work)
         now = _now()
         answer = Answer(
-            result=job.results.get(order.attempt) or Result(outputs={}),
-            handle=live.handles[job.models.get(order.attempt, job.work.key)],
+            result=outcome.result,
+            handle=outcome.handle,
             worker_id=order.worker_id,
-            connection=live.connection,
+            connection=outcome.connection,
             attempts=order.attempt,
             queue_ms=((job.dispatched_ns or now) - job.submitted_ns) / 1e6,
             latency_ms=(now - job.submitted_ns) / 1e6,
@@ -333,6 +306,13 @@ class Runner:
         job.future.set_result(answer)
         if job.inputs is not None:
             self._job_finished(order, job, order.worker_id, order.attempt, None)
+
+    def _loaded(self, order: do.Complete, work: Work) -> Outcome:
+        """Return the outcome of a job that was only to load a model: the machine knows it there."""
+        live = self._workers.live[order.worker_id]
+        keys = [one.key for one in (work, *work.degraded)]
+        handle = next(live.handles[key] for key in keys if key in live.handles)
+        return Outcome(result=Result(outputs={}), handle=handle, connection=live.connection)
 
     def _fail(self, order: do.Fail) -> None:
         job = self._jobs.get(order.job_id)

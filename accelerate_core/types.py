@@ -256,11 +256,13 @@ class Chunk:
 
 
 class WorkerEventKind(enum.StrEnum):
-    LOST = "lost"
+    LOST = "lost"  #: `data["reason"]` says why, in a word of `FailureKind`, where it is known
+    SILENT = "silent"  #: no sign of life for `data["silent_ms"]`; told again while it lasts
+    HEARD = "heard"  #: it was silent, and is not any more
     DEVICE_LOST = "device_lost"
     DEVICE_RESTORED = "device_restored"
     MEMORY = "memory"
-    PROGRESS = "progress"  #: the message says what a load does now
+    PROGRESS = "progress"  #: it moves; the message says what a load does now
     LOG = "log"
 
 

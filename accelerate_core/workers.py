@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The live workers of a fleet: start, watch, load, stop; each outcome goes back as an event."""
+"""The live workers of a fleet: start, watch, load, mend, stop; outcomes go back as events."""
 
 from __future__ import annotations
 
@@ -14,20 +14,13 @@ from typing import Any
 import attrs
 
 from . import events
-from .errors import (
-    AccelerateError,
-    BackendUnavailable,
-    JobTimeout,
-    ModelError,
-    PluginError,
-    Unsupported,
-    WorkerLost,
-)
+from .errors import AccelerateError, BackendUnavailable, WorkerLost
+from .failures import classify, ends_worker, typed
 from .fleet import events as ev
 from .fleet import instructions as do
 from .fleet.policy import FailureKind
 from .protocols import Backend, Context, Worker
-from .types import Connection, LoadOptions, ModelHandle, ModelSpec, WorkerEventKind
+from .types import Connection, LoadOptions, ModelHandle, ModelSpec, WorkerEvent, WorkerEventKind
 
 _log = logging.getLogger("accelerate.workers")
 
@@ -37,7 +30,7 @@ CLOSE_TIMEOUT_S = 15.0
 
 @attrs.define(eq=False)
 class Live:
-    """A worker that is ready, with the models it has loaded."""
+    """One epoch of a worker, with the models it has loaded."""
 
     worker: Worker
     epoch: int
@@ -117,7 +110,7 @@ class Workers:
         )
         live = Live(worker, order.epoch, connection)
         self.live[order.worker_id] = live
-        live.watcher = self._spawn(self._watch(order.worker_id, live))
+        live.watcher = self._spawn(self._watch(order.worker_id, worker))
         self._tell(
             events.WorkerStarted(
                 run_id=self._run_id,
@@ -140,23 +133,43 @@ class Workers:
             )
         )
 
-    async def _watch(self, worker_id: str, live: Live) -> None:
-        """Turn a worker's own events into the fleet's."""
+    async def _watch(self, worker_id: str, worker: Worker) -> None:
+        """Turn a worker's own events into the fleet's, of whichever epoch it is then."""
         try:
-            async for event in live.worker.events():
-                if event.kind is WorkerEventKind.LOST:
-                    error = WorkerLost(event.message or "the worker is gone", where=worker_id)
-                    self.lose(worker_id, live, error)
+            async for event in worker.events():
+                live = self.live.get(worker_id)
+                if live is None or live.worker is not worker:
                     return
-                if event.kind is WorkerEventKind.PROGRESS:
-                    progress = ev.WorkerProgress(
-                        at_ns=_now(), worker_id=worker_id, epoch=live.epoch, doing=event.message
-                    )
-                    self._post(progress)
-                else:
-                    _log.info("%s: %s %s", worker_id, event.kind, event.message)
+                self._heard(worker_id, live, event)
         except Exception as error:
-            self.lose(worker_id, live, typed(error, worker_id))
+            live = self.live.get(worker_id)
+            if live is not None and live.worker is worker:
+                self.lose(worker_id, live, typed(error, worker_id))
+
+    def _heard(self, worker_id: str, live: Live, event: WorkerEvent) -> None:
+        now, epoch = _now(), live.epoch
+        match event.kind:
+            case WorkerEventKind.LOST:
+                message = event.message or "the worker is gone"
+                reason = event.data.get("reason")
+                self.lose(worker_id, live, WorkerLost(message, where=worker_id, reason=reason))
+            case WorkerEventKind.SILENT:
+                silent_ns = int(event.data.get("silent_ms", 0) * 1e6)
+                self._post(
+                    ev.WorkerSilent(
+                        at_ns=now, worker_id=worker_id, epoch=epoch, silent_ns=silent_ns
+                    )
+                )
+            case WorkerEventKind.HEARD:
+                self._post(ev.WorkerHeard(at_ns=now, worker_id=worker_id, epoch=epoch))
+            case WorkerEventKind.PROGRESS:
+                self._post(
+                    ev.WorkerProgress(
+                        at_ns=now, worker_id=worker_id, epoch=epoch, doing=event.message
+                    )
+                )
+            case _:
+                _log.info("%s: %s %s", worker_id, event.kind, event.message)
 
     def lose(self, worker_id: str, live: Live, error: AccelerateError) -> None:
         """Give a worker up: tell the fleet at once, clean up behind it."""
@@ -165,7 +178,14 @@ class Workers:
         del self.live[worker_id]
         self._gone(worker_id, live, error)
         self._post(
-            ev.WorkerLost(at_ns=_now(), worker_id=worker_id, epoch=live.epoch, error=error.info)
+            ev.WorkerLost(
+                at_ns=_now(),
+                worker_id=worker_id,
+                epoch=live.epoch,
+                error=error.info,
+                # Whatever a backend raised here, it is no fault of the jobs'.
+                kind=classify(error) if isinstance(error, WorkerLost) else FailureKind.LOST,
+            )
         )
         if live.watcher is not None and live.watcher is not asyncio.current_task():
             live.watcher.cancel()
@@ -175,12 +195,39 @@ class Workers:
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
+    def mend(self, order: do.MendWorker) -> None:
+        """Begin a worker's next epoch; the worker is mended in the background."""
+        live = self.live.get(order.worker_id)
+        if live is None:
+            return  # its loss is on the way
+        # What still runs in the old epoch cannot lose the worker any more.
+        following = attrs.evolve(live, epoch=order.epoch, handles={})
+        self.live[order.worker_id] = following
+        self._spawn(self._mend(order, following))
+
+    async def _mend(self, order: do.MendWorker, live: Live) -> None:
+        try:
+            await live.worker.mend(order.how)
+        except Exception as error:
+            self.lose(order.worker_id, live, typed(error, order.worker_id))
+            return
+        if self.live.get(order.worker_id) is live:
+            self._post(
+                ev.WorkerReady(
+                    at_ns=_now(),
+                    worker_id=order.worker_id,
+                    epoch=order.epoch,
+                    info=live.worker.info,
+                )
+            )
+
     async def stop(self, order: do.StopWorker) -> None:
+        """Stop a worker and say so once it is gone."""
         live = self.live.pop(order.worker_id, None)
         if live is not None:
             if live.watcher is not None:
                 live.watcher.cancel()
-            await self._close_worker(order.worker_id, live, kill=False)
+            await self._close_worker(order.worker_id, live, kill=order.kill)
             self._gone(order.worker_id, live, None)
         self._post(ev.WorkerStopped(at_ns=_now(), worker_id=order.worker_id, epoch=order.epoch))
 
@@ -210,14 +257,15 @@ class Workers:
         )
 
     async def load(self, order: do.LoadModel, spec: ModelSpec, options: LoadOptions) -> None:
-        live = self.live.get(order.worker_id)
+        """Load a model and say what came of it."""
+        live = self.of_epoch(order.worker_id, order.epoch)
         if live is None:
             return  # its loss is on the way
         try:
             live.handles[order.model] = await live.worker.load(spec, options)
         except Exception as error:
             failure = typed(error, order.worker_id)
-            if isinstance(failure, WorkerLost):
+            if ends_worker(failure):
                 self.lose(order.worker_id, live, failure)
                 return
             self._post(
@@ -237,31 +285,25 @@ class Workers:
             )
         )
 
+    async def unload(self, order: do.UnloadModel) -> None:
+        """Drop a model; a worker that cannot keeps it for nothing."""
+        live = self.of_epoch(order.worker_id, order.epoch)
+        handle = live.handles.pop(order.model, None) if live is not None else None
+        if live is None or handle is None:
+            return
+        try:
+            await live.worker.unload(handle)
+        except Exception as error:
+            failure = typed(error, order.worker_id)
+            if ends_worker(failure):
+                self.lose(order.worker_id, live, failure)
+            else:
+                _log.warning("%s keeps a model: %s", order.worker_id, failure)
 
-def classify(error: AccelerateError) -> FailureKind:
-    """Return what kind of failure an error is."""
-    for kind, word in (
-        (WorkerLost, FailureKind.LOST),
-        (JobTimeout, FailureKind.TIMEOUT),
-        (ModelError, FailureKind.MODEL),
-        (Unsupported, FailureKind.UNSUPPORTED),
-        (BackendUnavailable, FailureKind.BACKEND),
-    ):
-        if isinstance(error, kind):
-            return word
-    return FailureKind.INTERNAL
-
-
-def typed(error: BaseException, where: str) -> AccelerateError:
-    """Return a typed error as it is, anything else as the PluginError it is."""
-    if isinstance(error, AccelerateError):
-        return error
-    _log.error("untyped error from %s", where, exc_info=error)
-    return PluginError(
-        f"failed with {type(error).__name__}: {error}",
-        where=where,
-        hint="This is a bug of the backend; --debug shows where.",
-    )
+    def of_epoch(self, worker_id: str, epoch: int) -> Live | None:
+        """Return a live worker if it is of this epoch, else None."""
+        live = self.live.get(worker_id)
+        return live if live is not None and live.epoch == epoch else None
 
 
 def _now() -> int:
