@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .backend import BackendContract
     from .connector import ConnectorContract
     from .model import ModelSourceContract
-    from .policies import RecoveryContract, SchedulerContract
+    from .policies import SchedulerContract
+    from .recovery import RecoveryContract
     from .report import ReportContract
     from .store import StoreContract
 
@@ -36,7 +37,7 @@ _HOMES = {
     "BackendContract": "backend",
     "ConnectorContract": "connector",
     "ModelSourceContract": "model",
-    "RecoveryContract": "policies",
+    "RecoveryContract": "recovery",
     "ReportContract": "report",
     "SchedulerContract": "policies",
     "StoreContract": "store",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contracts of the pure policies: schedulers and recovery strategies."""
+"""Contract of schedulers, and what the contracts of all pure policies are made of."""
 
 from __future__ import annotations
 
@@ -13,26 +13,15 @@ from typing import Any
 
 import pytest
 
-from ..errors import ErrorInfo
-from ..fleet.policy import (
-    Decision,
-    FailedAttempt,
-    FailureKind,
-    GiveUp,
-    JobView,
-    Placement,
-    Reject,
-    Retry,
-    Wait,
-)
-from ..protocols import Recovery, Scheduler
+from ..fleet.policy import Decision, JobView, Placement, Reject, Wait
+from ..protocols import Scheduler
 from ..types import TASKS, Target
 from .contract import Contract
 from .fleets import WatchedFleet
 
 _TARGETS = ("cpu", "wasm:chromium", "wasm:firefox", "webgpu:chromium", "webgpu/plan:firefox")
 _ASKED = (*_TARGETS, "wasm:*", "webgpu:*", "webgpu/plan:*")
-_MODELS = ("a" * 64, "b" * 64, "c" * 64)
+MODELS = ("a" * 64, "b" * 64, "c" * 64)
 _ENTRANCES: tuple[tuple[Any, str], ...] = (
     *((time, name) for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter")),
     *((random, name) for name in ("random", "choice", "randint", "shuffle", "randrange")),
@@ -41,7 +30,7 @@ _ENTRANCES: tuple[tuple[Any, str], ...] = (
 )
 
 
-def _forbid(monkeypatch: pytest.MonkeyPatch) -> None:
+def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Close the ways out to clock, chance, files and network."""
 
     def closed(name: str) -> Callable[..., Any]:
@@ -54,21 +43,24 @@ def _forbid(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, closed(f"{module.__name__}.{name}"))
 
 
-def _job(number: int, rng: random.Random, tried: tuple[str, ...] = ()) -> JobView:
+def random_job(number: int, rng: random.Random, tried: tuple[str, ...] = ()) -> JobView:
+    """Return a job for one to three targets."""
     return JobView(
         id=f"job-{number}",
-        model=rng.choice(_MODELS),
+        model=rng.choice(MODELS),
         targets=tuple(Target.parse(text) for text in rng.sample(_ASKED, rng.randint(1, 3))),
         task=rng.choice([None, *TASKS]),
         tried=tried,
     )
 
 
-def _cpu_job(number: int = 1, tried: tuple[str, ...] = ()) -> JobView:
-    return JobView(id=f"job-{number}", model=_MODELS[0], targets=(Target("cpu"),), tried=tried)
+def cpu_job(number: int = 1, tried: tuple[str, ...] = ()) -> JobView:
+    """Return a job for native CPU."""
+    return JobView(id=f"job-{number}", model=MODELS[0], targets=(Target("cpu"),), tried=tried)
 
 
-def _fleet(seed: int) -> WatchedFleet:
+def random_fleet(seed: int) -> WatchedFleet:
+    """Return a fleet of one to twelve idle workers, `worker-0` and so on."""
     rng = random.Random(seed)
     fleet = WatchedFleet(seed)
     for number in range(rng.randint(1, 12)):
@@ -76,17 +68,19 @@ def _fleet(seed: int) -> WatchedFleet:
             f"worker-{number}",
             rng.choice(_TARGETS),
             slots=rng.choice([1, 1, 1, 3]),
-            models=rng.sample(_MODELS, rng.randint(0, 2)),
+            models=rng.sample(MODELS, rng.randint(0, 2)),
         )
     return fleet
 
 
 def _story(scheduler: Scheduler, seed: int) -> Iterator[tuple[JobView, WatchedFleet, Decision]]:
     """Submit 60 jobs to a random fleet whose workers finish and vanish; yield every decision."""
-    fleet, rng = _fleet(seed), random.Random(seed + 1)
+    fleet, rng = random_fleet(seed), random.Random(seed + 1)
     for number in range(60):
         fleet.now_ns += rng.randint(1, 1_000_000)
-        job = _job(number, rng, tuple(rng.sample(fleet.ids(), min(len(fleet.ids()), number % 3))))
+        job = random_job(
+            number, rng, tuple(rng.sample(fleet.ids(), min(len(fleet.ids()), number % 3)))
+        )
         fleet.begin()
         decision = scheduler.pick(job, fleet)
         yield job, fleet, decision
@@ -134,35 +128,35 @@ class SchedulerContract(Contract):
     def test_touches_no_clock_no_chance_no_file(
         self, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        fleet, rng = _fleet(7), random.Random(7)
-        jobs = [_job(number, rng) for number in range(20)]
+        fleet, rng = random_fleet(7), random.Random(7)
+        jobs = [random_job(number, rng) for number in range(20)]
         with monkeypatch.context() as patch:
-            _forbid(patch)
+            forbid(patch)
             decisions = [scheduler.pick(job, fleet) for job in jobs]
         assert len(decisions) == len(jobs)
 
     def test_empty_fleet_is_no_error(self, scheduler: Scheduler) -> None:
-        assert isinstance(scheduler.pick(_cpu_job(), WatchedFleet()), Wait | Reject)
+        assert isinstance(scheduler.pick(cpu_job(), WatchedFleet()), Wait | Reject)
 
     def test_waits_when_all_are_busy(self, scheduler: Scheduler) -> None:
         fleet = WatchedFleet()
         for number in range(3):
             fleet.add(f"worker-{number}", "cpu")
-            fleet.take(f"worker-{number}", _cpu_job(number))
-        assert isinstance(scheduler.pick(_cpu_job(9), fleet), Wait)
+            fleet.take(f"worker-{number}", cpu_job(number))
+        assert isinstance(scheduler.pick(cpu_job(9), fleet), Wait)
 
     def test_uses_an_idle_fleet(self, scheduler: Scheduler) -> None:
         fleet = WatchedFleet()
         fleet.add("other", "wasm:chromium")
         fleet.add("mine", "cpu")
-        assert scheduler.pick(_cpu_job(), fleet) == Placement(("mine",))
+        assert scheduler.pick(cpu_job(), fleet) == Placement(("mine",))
 
     def test_goes_past_workers_that_failed_the_job(self, scheduler: Scheduler) -> None:
         fleet = WatchedFleet()
         for name in ("one", "two", "three"):
-            fleet.add(name, "cpu", models=_MODELS[:1])
-        assert scheduler.pick(_cpu_job(tried=("one", "two")), fleet) == Placement(("three",))
-        tried_all = _cpu_job(tried=("one", "two", "three"))
+            fleet.add(name, "cpu", models=MODELS[:1])
+        assert scheduler.pick(cpu_job(tried=("one", "two")), fleet) == Placement(("three",))
+        tried_all = cpu_job(tried=("one", "two", "three"))
         assert isinstance(scheduler.pick(tried_all, fleet), Wait | Reject)
 
     def test_does_not_walk_ten_thousand_workers(self, scheduler: Scheduler) -> None:
@@ -171,99 +165,6 @@ class SchedulerContract(Contract):
             fleet.add(f"worker-{number}", _TARGETS[number % len(_TARGETS)])
         for number in range(50):
             fleet.begin()
-            decision = scheduler.pick(_cpu_job(number), fleet)
+            decision = scheduler.pick(cpu_job(number), fleet)
             assert isinstance(decision, Placement)
-            fleet.take(decision.workers[0], _cpu_job(number))
-
-
-def _failure(kind: FailureKind, attempt: int, worker_id: str | None = "one") -> FailedAttempt:
-    error = ErrorInfo(kind="WorkerLost", message="the page is gone", where=worker_id)
-    return FailedAttempt(
-        job_id="job-1",
-        attempt=attempt,
-        failures=attempt,
-        failing_since_ns=0,
-        worker_id=worker_id,
-        kind=kind,
-        error=error,
-    )
-
-
-class RecoveryContract(Contract):
-    """What every recovery strategy keeps. Supply the fixture `recovery`, a fresh policy object.
-
-    A model's own error never reaches a strategy: the fleet fails such a job at once.
-    """
-
-    @pytest.fixture
-    def recovery(self) -> Recovery:
-        """Return the policy under test."""
-        raise NotImplementedError("supply the fixture `recovery`")
-
-    @pytest.fixture
-    def fleet(self) -> WatchedFleet:
-        """Return a fleet of three workers, one of them gone."""
-        fleet = WatchedFleet()
-        for name in ("two", "three"):
-            fleet.add(name, "cpu")
-        return fleet
-
-    @pytest.mark.parametrize("kind", list(FailureKind))
-    @pytest.mark.parametrize("worker_id", ["one", "two", None])
-    def test_answers_every_failure(
-        self, recovery: Recovery, fleet: WatchedFleet, kind: FailureKind, worker_id: str | None
-    ) -> None:
-        action = recovery.decide(_failure(kind, 1, worker_id), _cpu_job(), fleet)
-        assert isinstance(action, Retry | GiveUp), f"returned {action!r}"
-        if isinstance(action, Retry):
-            assert isinstance(action.delay_ns, int) and action.delay_ns >= 0
-            assert isinstance(action.avoid, tuple)
-            assert all(isinstance(one, str) for one in action.avoid)
-
-    def test_empty_fleet_is_no_error(self, recovery: Recovery) -> None:
-        action = recovery.decide(_failure(FailureKind.LOST, 1), _cpu_job(), WatchedFleet())
-        assert isinstance(action, Retry | GiveUp)
-
-    @pytest.mark.parametrize("kind", list(FailureKind))
-    def test_gives_up_some_day(
-        self, recovery: Recovery, fleet: WatchedFleet, kind: FailureKind
-    ) -> None:
-        for attempt in range(1, 101):
-            fleet.now_ns += 1_000_000_000
-            if recovery.decide(_failure(kind, attempt), _cpu_job(), fleet) == GiveUp():
-                return
-        pytest.fail("retried 100 times")
-
-    def test_replay_decides_the_same(self, recovery: Recovery) -> None:
-        twin = copy.deepcopy(recovery)
-
-        def story(policy: Recovery) -> list[Any]:
-            fleet, rng = _fleet(3), random.Random(3)
-            kinds = list(FailureKind)
-            return [
-                policy.decide(
-                    _failure(rng.choice(kinds), rng.randint(1, 3), rng.choice(fleet.ids())),
-                    _job(number, rng),
-                    fleet,
-                )
-                for number in range(60)
-            ]
-
-        assert story(twin) == story(recovery)
-
-    def test_touches_no_clock_no_chance_no_file(
-        self, recovery: Recovery, fleet: WatchedFleet, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with monkeypatch.context() as patch:
-            _forbid(patch)
-            actions = [
-                recovery.decide(_failure(kind, 1), _cpu_job(), fleet) for kind in FailureKind
-            ]
-        assert len(actions) == len(FailureKind)
-
-    def test_does_not_walk_ten_thousand_workers(self, recovery: Recovery) -> None:
-        fleet = WatchedFleet()
-        for number in range(10_000):
-            fleet.add(f"worker-{number}", "cpu")
-        fleet.begin()
-        assert recovery.decide(_failure(FailureKind.LOST, 1), _cpu_job(), fleet) is not None
+            fleet.take(decision.workers[0], cpu_job(number))

@@ -2,7 +2,14 @@
 from __future__ import annotations
 
 import pytest
-from accelerate_recovery import ImmediatePolicy
+from accelerate_recovery import (
+    FailoverPolicy,
+    ImmediatePolicy,
+    ParallelPolicy,
+    ProgressivePolicy,
+    RestartPolicy,
+    RetryPolicy,
+)
 
 from accelerate_core.protocols import Recovery
 from accelerate_core.testing import RecoveryContract
@@ -12,3 +19,33 @@ class TestImmediate(RecoveryContract):
     @pytest.fixture
     def recovery(self) -> Recovery:
         return ImmediatePolicy()
+
+
+class TestRetry(RecoveryContract):
+    @pytest.fixture
+    def recovery(self) -> Recovery:
+        return RetryPolicy()
+
+
+class TestRestart(RecoveryContract):
+    @pytest.fixture
+    def recovery(self) -> Recovery:
+        return RestartPolicy()
+
+
+class TestFailover(RecoveryContract):
+    @pytest.fixture
+    def recovery(self) -> Recovery:
+        return FailoverPolicy()
+
+
+class TestProgressive(RecoveryContract):
+    @pytest.fixture
+    def recovery(self) -> Recovery:
+        return ProgressivePolicy()
+
+
+class TestParallel(RecoveryContract):
+    @pytest.fixture
+    def recovery(self) -> Recovery:
+        return ParallelPolicy()

@@ -12,6 +12,7 @@ import pytest
 from accelerate_core.fleet.defaults import FirstIdle, NoRecovery
 from accelerate_core.fleet.policy import GiveUp, Placement, Retry, Wait
 from accelerate_core.testing import RecoveryContract, SchedulerContract
+from accelerate_core.types import Target
 
 
 class _Scheduler(SchedulerContract, FirstIdle):
@@ -130,3 +131,52 @@ class AsksForEveryWorker(_Recovery):
     def decide(self, failed: Any, job: Any, fleet: Any) -> Any:
         fleet.least_loaded(100_000, job.targets)
         return GiveUp()
+
+
+class GoesAnywhere(_Recovery):
+    caught_by = ("test_uses_only_what_the_job_allows",)
+
+    def decide(self, failed: Any, job: Any, fleet: Any) -> Any:
+        return Retry(target=Target("webnn", None, "edge")) if failed.failures < 3 else GiveUp()
+
+
+class SkipsToASmallerModel(_Recovery):
+    caught_by = ("test_uses_only_what_the_job_allows",)
+
+    def decide(self, failed: Any, job: Any, fleet: Any) -> Any:
+        return Retry(model=job.model + "-int4") if failed.failures < 3 else GiveUp()
+
+
+class MendsByName(_Recovery):
+    caught_by = ("test_uses_only_what_the_job_allows",)
+
+    def decide(self, failed: Any, job: Any, fleet: Any) -> Any:
+        return Retry(mend="restart") if failed.failures < 3 else GiveUp()
+
+
+class HedgesInSeconds(_Recovery):
+    caught_by = ("test_hedges_after_nanoseconds",)
+
+    def hedge_after(self, job: Any, fleet: Any) -> Any:
+        return 0.5
+
+
+class HedgesByTheClock(_Recovery):
+    caught_by = ("test_touches_no_clock_no_chance_no_file",)
+
+    def hedge_after(self, job: Any, fleet: Any) -> Any:
+        return int(time.monotonic())
+
+
+class HedgesByChance(_Recovery):
+    caught_by = ("test_replay_decides_the_same",)
+
+    def hedge_after(self, job: Any, fleet: Any) -> Any:
+        return random.randint(0, 10**9)
+
+
+class HedgesWhereSomebodyIsIdle(_Recovery):
+    caught_by = ("test_does_not_walk_ten_thousand_workers",)
+
+    def hedge_after(self, job: Any, fleet: Any) -> Any:
+        return 1 if len(fleet.idle(job.targets, 100_000)) > 1 else None
