@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an experiment found, as values. Moments are nanoseconds of `time.perf_counter_ns()`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from .checker import Finding, Rule
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """One attempt of a request on one worker, as the worker saw it."""
+
+    request: int
+    worker: str
+    began_ns: int
+    ended_ns: int
+    is_ok: bool
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """One request as its caller saw it."""
+
+    number: int
+    asked_ns: int
+    ended_ns: int
+    error: str | None = None  #: kind of the error it ended with
+
+    @property
+    def latency_ms(self) -> float:
+        """From asking to answer or error."""
+        return (self.ended_ns - self.asked_ns) / 1e6
+
+
+@attrs.frozen(kw_only=True)
+class Struck:
+    """One fault that happened, or why it did not."""
+
+    fault: str
+    worker: str | None = None
+    at_ns: int
+    seen: str | None = None  #: the proof; None when it did not happen
+    reason: str | None = None  #: why it did not
+    #: From the fault to the acceptance elsewhere, the other's own run taken off; one for each
+    #: request the worker was running.
+    recovery_ms: tuple[float, ...] = ()
+    #: Requests it was running that no other worker answered in time.
+    unrecovered: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One scenario under one strategy."""
+
+    scenario: str
+    strategy: str
+    targets: tuple[str, ...]
+    reason: str | None = None  #: why it could not be run
+    seed: int = 0
+    rate: float = 0.0
+    deadline_s: float = 0.0
+    began_ns: int = 0
+    requests: tuple[Request, ...] = ()
+    struck: tuple[Struck, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    processes_left: int = 0
+    folders_left: int = 0
+    is_interrupted: bool = False
+
+    @property
+    def answered(self) -> int:
+        """Requests that got an answer."""
+        return sum(one.error is None for one in self.requests)
+
+    @property
+    def success_rate(self) -> float | None:
+        """Part of the requests that got an answer."""
+        return self.answered / len(self.requests) if self.requests else None
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """Latencies of the answers."""
+        return [one.latency_ms for one in self.requests if one.error is None]
+
+    @property
+    def recoveries_ms(self) -> list[float]:
+        """Recovery times of all faults."""
+        return [time_ms for one in self.struck for time_ms in one.recovery_ms]
+
+    @property
+    def faults(self) -> int:
+        """How many faults happened."""
+        return sum(one.seen is not None for one in self.struck)
+
+    def count(self, rule: Rule) -> int:
+        """Return how often a rule was broken."""
+        return sum(one.rule is rule for one in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """One word for the row."""
+        if self.reason is not None:
+            return "does not apply"
+        if self.findings or self.processes_left or self.folders_left:
+            return "broken"
+        return "held" if self.answered == len(self.requests) else "held, with errors"
+
+
+def recoveries(
+    worker: str, at_ns: int, runs: Sequence[Run], requests: Sequence[Request]
+) -> tuple[tuple[float, ...], int]:
+    """Return how long each request that `worker` ran at `at_ns` took to be answered elsewhere.
+
+    In milliseconds from the fault, without the answering run itself; and how many never were. A
+    request that the worker finished itself was not hurt.
+    """
+    ended = {one.number: one for one in requests}
+    times: list[float] = []
+    lost = 0
+    for hurt in runs:
+        if hurt.worker != worker or hurt.is_ok or not hurt.began_ns <= at_ns < hurt.ended_ns:
+            continue
+        request = ended.get(hurt.request)
+        answers = [one for one in runs if one.request == hurt.request and one.is_ok]
+        if request is None or request.error is not None or not answers:
+            lost += 1
+            continue
+        answer = min(answers, key=lambda one: one.ended_ns)
+        took_ns = answer.ended_ns - max(answer.began_ns, at_ns)
+        times.append(max(0, request.ended_ns - at_ns - took_ns) / 1e6)
+    return tuple(times), lost
