@@ -6,6 +6,7 @@ from __future__ import annotations
 from ..protocols import Recovery, Scheduler
 from .alarm import Alarm
 from .instructions import Instruction
+from .queue import Queue
 from .settings import FleetSettings
 from .state import Fleet, JobState
 
@@ -19,8 +20,8 @@ class Desk:
         self.settings = settings
         self.fleet = Fleet()
         self.jobs: dict[str, JobState] = {}
-        #: Jobs that lack an attempt, in order of coming.
-        self.queue: dict[str, JobState] = {}
+        #: Jobs that lack an attempt.
+        self.queue = Queue()
         self.alarm = Alarm()
         self.is_draining = False
         self.out: list[Instruction] = []

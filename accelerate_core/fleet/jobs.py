@@ -14,10 +14,14 @@ from .desk import Desk
 from .policy import FINAL, FailedAttempt, FailureKind, GiveUp, JobView, Mend, Retry
 from .pool import Pool
 from .rules import not_recovered, overloaded, policy_error, timed_out
+from .settings import SECOND
 from .state import Attempt, JobState, JobStatus, WorkerState, WorkerStatus
 
 #: No recovery policy may try a job more often than this.
 MAX_ATTEMPTS = 10
+
+#: What one step of priority is worth: as if the job had waited for so much longer.
+PRIORITY_NS = 10 * SECOND
 
 
 class Jobs:
@@ -26,13 +30,22 @@ class Jobs:
     def __init__(self, desk: Desk, pool: Pool) -> None:
         self._desk = desk
         self._pool = pool
+        self._count = 0
 
     # --- taken --------------------------------------------------------------------------------
 
     def submitted(self, asked: JobView) -> None:
         """Take a job, or refuse it at once."""
         desk = self._desk
-        job = JobState(asked, asked.targets, asked.model, tried=asked.tried)
+        self._count += 1
+        job = JobState(
+            asked,
+            asked.targets,
+            asked.model,
+            tried=asked.tried,
+            rank_ns=desk.fleet.now_ns - asked.priority * PRIORITY_NS,
+            number=self._count,
+        )
         desk.jobs[job.id] = job
         job.tell(desk.fleet.now_ns, "submitted")
         if desk.is_draining:
@@ -48,6 +61,7 @@ class Jobs:
             return  # it waits for nobody
         if asked.is_durable:
             job.status = JobStatus.PERSISTING
+            desk.queue.park(job)
             desk.say(do.Persist(job.id))
         else:
             self._enqueue(job)
@@ -183,13 +197,15 @@ class Jobs:
 
     def unreachable(self, target: Target, error: AccelerateError) -> None:
         """Go on to the next target of the jobs that waited for one that cannot be started."""
-        for job in list(self._desk.queue.values()):
-            if not job.targets or not job.targets[0].covers(target):
+        for job in self._desk.queue:
+            if not job.targets[0].covers(target):
                 continue
             job.targets = job.targets[1:]
             job.tell(self._desk.fleet.now_ns, f"{target} cannot be started", error.info.message)
             if not job.targets:
                 self.fail(job, error)
+            elif not self._desk.queue.is_parked(job.id):
+                self._desk.queue.add(job)
 
     def due(self, job: JobState) -> None:
         """Do what a job's time has come for, but hedging."""
@@ -198,8 +214,12 @@ class Jobs:
             self.fail(job, timed_out(job, now))
         elif job.recover_until_ns is not None and job.recover_until_ns <= now:
             self.fail(job, not_recovered(job, now))
-        elif job.status is JobStatus.DELAYED and job.not_before_ns <= now:
-            job.status = JobStatus.QUEUED
+        elif self._is_delayed(job) and job.not_before_ns <= now:
+            self._enqueue(job)
+
+    def _is_delayed(self, job: JobState) -> bool:
+        # Not by its status: another copy of it may run meanwhile.
+        return self._desk.queue.is_parked(job.id) and job.status is not JobStatus.PERSISTING
 
     def _count_failure(self, job: JobState) -> None:
         job.failures += 1
@@ -216,12 +236,13 @@ class Jobs:
         if action.model is not None and action.model in job.asked.degraded:
             job.model = action.model
         job.hedge_at_ns = None
-        job.status = JobStatus.QUEUED
-        if action.delay_ns > 0:
-            job.status = JobStatus.DELAYED
-            job.not_before_ns = now + action.delay_ns
-            self._desk.alarm.add(job.not_before_ns, job.id)
-        self._desk.queue[job.id] = job
+        if action.delay_ns <= 0:
+            self._enqueue(job)
+            return
+        job.status = JobStatus.DELAYED
+        job.not_before_ns = now + action.delay_ns
+        self._desk.alarm.add(job.not_before_ns, job.id)
+        self._desk.queue.park(job)
 
     def _mend(self, worker: WorkerState, how: Mend, error: AccelerateError) -> None:
         """Mend a worker; what else ran there is recovered elsewhere."""
@@ -239,7 +260,7 @@ class Jobs:
 
     def _enqueue(self, job: JobState) -> None:
         job.status = JobStatus.QUEUED
-        self._desk.queue[job.id] = job
+        self._desk.queue.add(job)
 
     def _current(
         self, job_id: str, number: int, worker_id: str, epoch: int
@@ -272,7 +293,7 @@ class Jobs:
 
     def _forget(self, job: JobState) -> None:
         desk = self._desk
-        desk.queue.pop(job.id, None)
+        desk.queue.discard(job.id)
         desk.jobs.pop(job.id, None)
         if desk.is_draining and not desk.jobs:
             self._pool.stop_idle()

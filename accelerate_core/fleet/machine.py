@@ -24,6 +24,7 @@ from ..errors import AccelerateError
 from ..protocols import Recovery, Scheduler
 from . import events as ev
 from . import instructions as do
+from .alarm import Bell
 from .defaults import FirstIdle, NoRecovery
 from .desk import Desk
 from .health import Health
@@ -96,7 +97,7 @@ class Machine:
         self._handlers[type(event)](event)
         if desk.queue:
             self._placing.place_queued()
-        if (wake_ns := desk.alarm.ask()) is not None:
+        if (wake_ns := desk.alarm.ask(desk.jobs)) is not None:
             desk.say(do.WakeAt(wake_ns))
         return desk.out
 
@@ -157,8 +158,10 @@ class Machine:
             self._pool.stop_idle()
 
     def _timer(self, event: ev.Timer) -> None:
-        for job_id in self._desk.alarm.due(self.fleet.now_ns, self._desk.jobs):
-            job = self._desk.jobs.get(job_id)
+        # A scheduler may have waited for this moment.
+        self._desk.queue.open_all()
+        for whose in self._desk.alarm.due(self.fleet.now_ns, self._desk.jobs):
+            job = None if isinstance(whose, Bell) else self._desk.jobs.get(whose)
             if job is None:
                 continue
             self._jobs.due(job)

@@ -7,17 +7,16 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from ..errors import BackendUnavailable
-from ..types import Target
 from . import instructions as do
 from .desk import Desk
 from .jobs import Jobs
 from .policy import FleetView, JobView, Pin, Placement, Reject, Wait
 from .pool import Pool
+from .queue import Line
 from .rules import misplaced, policy_error, unseated
 from .state import Attempt, JobState, JobStatus, WorkerState, WorkerStatus
 
 HedgeAfter: TypeAlias = Callable[[JobView, FleetView], int | None]
-_Kind: TypeAlias = tuple[tuple[Target, ...], str, tuple[str, ...]]
 
 _TAKES_PINNED = (WorkerStatus.READY, WorkerStatus.SUSPECT)
 
@@ -34,16 +33,16 @@ class Placing:
 
     def place_queued(self) -> None:
         """Place what waits and can be placed."""
-        # Once one job of a kind must wait, the others behind it must too.
-        waiting: set[_Kind] = set()
-        for job in self._in_order():
-            kind = (job.targets, job.model, job.tried)
-            if kind in waiting or job.status is JobStatus.DELAYED:
-                continue
-            while job.id in self._desk.queue:
-                if not self._place(job):
-                    waiting.add(kind)
-                    break
+        queue, fleet = self._desk.queue, self._desk.fleet
+        for target in fleet.freed:
+            queue.open_for(target)
+        if fleet.has_rested:
+            queue.open_starved()
+        fleet.freed.clear()
+        fleet.has_rested = False
+        while (line := queue.best()) is not None:
+            if not self._place(queue.head(line), line):
+                queue.close(line)
 
     def place_pinned(self, job_id: str, pin: Pin) -> None:
         """Give a job to the one worker that can do it, or fail it; it never waits for a slot."""
@@ -77,13 +76,7 @@ class Placing:
             if attempt is not None and attempt.model == model and attempt.dispatched_ns is None:
                 self._dispatch(job, attempt)
 
-    def _in_order(self) -> list[JobState]:
-        queued = list(self._desk.queue.values())
-        if len(queued) > 1 and any(job.asked.priority for job in queued):
-            queued.sort(key=lambda job: -job.asked.priority)  # stable: first come, first served
-        return queued
-
-    def _place(self, job: JobState) -> bool:
+    def _place(self, job: JobState, line: Line) -> bool:
         """Place one attempt of a job, or start a worker for it; False when it has to wait."""
         desk = self._desk
         try:
@@ -101,7 +94,7 @@ class Placing:
             self._jobs.fail(job, BackendUnavailable(decision.reason))
             return True
         if isinstance(decision, Wait):
-            self._pool.provide(job)
+            line.is_starved = not self._pool.provide(job)
             return False
         self._jobs.fail(job, policy_error("scheduler", TypeError(f"returned {decision!r}")))
         return True
@@ -113,7 +106,9 @@ class Placing:
         job.live[worker.id] = attempt
         job.tell(desk.fleet.now_ns, "hedged" if is_hedge else "placed", worker.id)
         if job.missing <= 0:
-            desk.queue.pop(job.id, None)
+            desk.queue.discard(job.id)
+        elif not is_hedge:
+            desk.queue.add(job)  # its next copy has to go elsewhere
         worker.jobs[job.id] = job
         desk.fleet.touch(worker)
         if job.model in worker.models:

@@ -17,22 +17,20 @@ class Pool:
         self._desk = desk
         self._epochs: dict[str, int] = {}
 
-    def provide(self, job: JobState) -> None:
-        """See to it that a worker for a waiting job exists or comes."""
-        if not job.targets:
-            return
+    def provide(self, job: JobState) -> bool:
+        """See to it that a worker for a waiting job exists or comes; False when none can yet."""
         fleet = self._desk.fleet
         first = job.targets[0]
         for worker in fleet.covering((first,)):
             comes = worker.status is not WorkerStatus.STOPPING and not worker.is_retired
             if comes and worker.id not in job.tried and worker.id not in job.live:
-                return
+                return True
         if len(fleet.workers) < self._desk.settings.max_workers:
             self.start(first)
-            return
+            return True
         for worker in fleet.workers.values():
             if worker.status is WorkerStatus.STOPPING or worker.is_retired:
-                return  # room is being made already
+                return False  # room is being made already
         idle = [
             worker
             for worker in fleet.workers.values()
@@ -40,6 +38,7 @@ class Pool:
         ]
         if idle:
             self.stop(min(idle, key=lambda worker: worker.sessions))
+        return False
 
     def start(self, target: Target) -> None:
         """Start a worker for a target."""
@@ -92,6 +91,7 @@ class Pool:
             if worker.status is WorkerStatus.STOPPING:
                 continue
             worker.is_retired = True
+            self._desk.fleet.freed.add(worker.target)
             self.left(worker)
 
     def stop_idle(self) -> None:
@@ -110,5 +110,8 @@ class Pool:
         return epoch
 
     def _forgive(self, worker_id: str) -> None:
-        for job in self._desk.queue.values():
+        queue = self._desk.queue
+        for job in queue.avoiding(worker_id):
             job.tried = tuple(one for one in job.tried if one != worker_id)
+            if not queue.is_parked(job.id):
+                queue.add(job)

@@ -106,6 +106,9 @@ class JobState:
     #: Workers that failed it and were not started anew since.
     tried: tuple[str, ...] = ()
     not_before_ns: int = 0
+    #: Its place in the queue: the least comes first; of equal ones, that which came first.
+    rank_ns: int = 0
+    number: int = 0
     failures: int = 0
     #: When its first attempt failed.
     failing_since_ns: int | None = None
@@ -129,6 +132,14 @@ class JobState:
         """How many attempts it lacks."""
         return self.asked.copies - len(self.live) - len(self.answered)
 
+    @property
+    def avoids(self) -> tuple[str, ...]:
+        """Workers that shall not get it: they failed it, work on it, or have answered."""
+        if not self.live and not self.answered:
+            return self.tried
+        held = [attempt.worker.id for attempt in (*self.live.values(), *self.answered.values())]
+        return tuple(dict.fromkeys((*self.tried, *held)))
+
     def view(self) -> JobView:
         """Return what policies see: the best target only.
 
@@ -137,14 +148,13 @@ class JobState:
         """
         if len(self.asked.targets) == 1 and self.attempts == 0 and not self.tried:
             return self.asked
-        held = [attempt.worker.id for attempt in (*self.live.values(), *self.answered.values())]
         return attrs.evolve(
             self.asked,
             model=self.model,
             targets=self.targets[:1],
             further=self.targets[1:],
             attempts=self.attempts,
-            tried=tuple(dict.fromkeys((*self.tried, *held))),
+            tried=self.avoids,
         )
 
     def tell(self, at_ns: int, what: str, detail: str = "") -> None:
@@ -169,6 +179,10 @@ class Fleet:
         #: (concrete target, running) -> ready workers, longest in that state first.
         self._by_load: dict[Target, dict[int, dict[str, WorkerState]]] = {}
         self._load_of: dict[str, int] = {}
+        #: Targets of which a worker has got room or is gone since this was emptied, and whether
+        #: one of any target has come to rest or is gone: time to ask about waiting jobs again.
+        self.freed: set[Target] = set()
+        self.has_rested = False
         #: (concrete target, model) -> workers with the model loaded.
         self._with_model: dict[tuple[Target, str], dict[str, WorkerState]] = {}
 
@@ -218,6 +232,8 @@ class Fleet:
         """Forget a worker."""
         worker.status = WorkerStatus.GONE
         self.workers.pop(worker.id, None)
+        self.freed.add(worker.target)
+        self.has_rested = True
         self._drop(self._by_target, worker.target, worker)
         self._unplace(worker)
         for model in worker.models:
@@ -258,6 +274,10 @@ class Fleet:
             self._load_of[worker.id] = running
             buckets = self._by_load.setdefault(worker.target, {})
             buckets.setdefault(running, {})[worker.id] = worker
+            if worker.has_room:
+                self.freed.add(worker.target)
+            if not running:
+                self.has_rested = True
 
     def covering(self, targets: Sequence[Target]) -> Iterator[WorkerState]:
         """Yield every worker for `targets`, whatever its status."""

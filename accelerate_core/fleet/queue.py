@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs that lack an attempt, in lines of jobs that are alike to a scheduler.
+
+Once one job of a line must wait, those behind it must too: what is asked of the head is answered
+for all, so that ten thousand waiting jobs cost no more than one.
+
+Within a line, and between lines, order is by rank: when a job came, less what its priority is
+worth. Waiting thus raises a job at the same pace as all others, and nobody is overtaken for ever.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import attrs
+
+from ..types import Target
+from .state import JobState
+
+#: (first target left, and those after it), model, task, workers to keep away from.
+Kind: TypeAlias = tuple[tuple[Target, ...], str, str | None, tuple[str, ...]]
+#: Rank, order of coming, order of entering this line.
+_Entry: TypeAlias = tuple[int, int, int, JobState]
+
+#: A line that holds more entries of jobs that left than of jobs that wait is made anew.
+_MANY = 64
+
+
+@attrs.define(eq=False)
+class Line:
+    """Jobs a scheduler cannot tell apart, best rank first."""
+
+    kind: Kind
+    entries: list[_Entry] = attrs.field(factory=list)
+    waiting: int = 0
+    #: Its head was told to wait while no worker for it was there or on its way.
+    is_starved: bool = False
+
+    @property
+    def target(self) -> Target:
+        """The target its jobs want now."""
+        return self.kind[0][0]
+
+    @property
+    def model(self) -> str:
+        """The model of its jobs."""
+        return self.kind[1]
+
+
+class Queue:
+    """Keep waiting jobs; those that wait for a moment, not for a worker, are parked."""
+
+    def __init__(self) -> None:
+        #: The entry of each job that is in a line.
+        self._entries: dict[str, _Entry] = {}
+        self._jobs: dict[str, JobState] = {}
+        self._line_of: dict[str, Line] = {}
+        self._lines: dict[Kind, Line] = {}
+        #: Lines whose head may be asked about.
+        self._open: dict[Kind, Line] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._jobs
+
+    def __iter__(self) -> Iterator[JobState]:
+        return iter(list(self._jobs.values()))
+
+    # --- jobs ---------------------------------------------------------------------------------
+
+    def add(self, job: JobState) -> None:
+        """Let a job wait for a worker, or move it to the line where it belongs by now."""
+        self._leave_line(job.id)
+        self._jobs[job.id] = job
+        kind = (job.targets, job.model, job.asked.task, job.avoids)
+        line = self._lines.get(kind)
+        if line is None:
+            line = self._lines[kind] = self._open[kind] = Line(kind)
+        self._count += 1
+        entry = (job.rank_ns, job.number, self._count, job)
+        heapq.heappush(line.entries, entry)
+        line.waiting += 1
+        self._entries[job.id] = entry
+        self._line_of[job.id] = line
+
+    def park(self, job: JobState) -> None:
+        """Let a job wait for a moment: it counts, and no worker is sought for it until `add`."""
+        self._leave_line(job.id)
+        self._jobs[job.id] = job
+
+    def is_parked(self, job_id: str) -> bool:
+        """Whether a job waits for a moment."""
+        return job_id in self._jobs and job_id not in self._line_of
+
+    def discard(self, job_id: str) -> None:
+        """Forget a job, where it waits at all."""
+        if self._jobs.pop(job_id, None) is not None:
+            self._leave_line(job_id)
+
+    def avoiding(self, worker_id: str) -> list[JobState]:
+        """Return the jobs that keep away from a worker."""
+        found = [job for job in self._jobs.values() if self.is_parked(job.id)]
+        for line in self._lines.values():
+            if worker_id in line.kind[3]:
+                found += self.members(line)
+        return [job for job in found if worker_id in job.tried]
+
+    # --- lines --------------------------------------------------------------------------------
+
+    def lines(self) -> list[Line]:
+        """Return all lines."""
+        return list(self._lines.values())
+
+    def head(self, line: Line) -> JobState:
+        """Return the job of a line that comes next."""
+        entries = line.entries
+        while self._entries.get(entries[0][3].id) is not entries[0]:
+            heapq.heappop(entries)
+        return entries[0][3]
+
+    def members(self, line: Line) -> list[JobState]:
+        """Return the jobs of a line, in no order."""
+        return [one[3] for one in line.entries if self._entries.get(one[3].id) is one]
+
+    def best(self) -> Line | None:
+        """Return the line whose head comes next, of those that may be asked about."""
+        if len(self._open) == 1:
+            return next(iter(self._open.values()))
+        return min(self._open.values(), key=self._rank, default=None)
+
+    def close(self, line: Line) -> None:
+        """Ask about a line no more until something opens it."""
+        self._open.pop(line.kind, None)
+
+    def open_for(self, freed: Target) -> None:
+        """Ask again about lines that a worker of this target may serve."""
+        for kind, line in self._lines.items():
+            if line.target.covers(freed):
+                self._open[kind] = line
+
+    def open_starved(self) -> None:
+        """Ask again about lines for which there is no worker at all."""
+        for kind, line in self._lines.items():
+            if line.is_starved:
+                self._open[kind] = line
+
+    def open_all(self) -> None:
+        """Ask again about every line: nobody knows what has changed for whom."""
+        self._open.update(self._lines)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _rank(self, line: Line) -> tuple[int, int]:
+        head = self.head(line)
+        return head.rank_ns, head.number
+
+    def _leave_line(self, job_id: str) -> None:
+        line = self._line_of.pop(job_id, None)
+        if line is None:
+            return
+        del self._entries[job_id]
+        line.waiting -= 1
+        if not line.waiting:
+            del self._lines[line.kind]
+            self._open.pop(line.kind, None)
+        elif len(line.entries) > 2 * line.waiting + _MANY:
+            line.entries = [one for one in line.entries if self._entries.get(one[3].id) is one]
+            heapq.heapify(line.entries)
