@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,8 +17,17 @@ from .fleet import instructions as do
 from .types import Connection, ModelHandle, Result
 
 if TYPE_CHECKING:
-    from .protocols import Inputs
+    from .protocols import Inputs, SessionId
     from .workers import Workers
+
+
+@attrs.frozen
+class Call:
+    """What a job asks of a worker: see `Worker.run`."""
+
+    inputs: Inputs
+    session: SessionId | None = None
+    keep: Collection[str] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -45,10 +54,10 @@ class Attempts:
         self._spawn = spawn
         self._running: dict[tuple[str, int], tuple[str, asyncio.Task[None]]] = {}
 
-    def begin(self, order: do.Dispatch, inputs: Inputs, outcomes: dict[int, Outcome]) -> None:
+    def begin(self, order: do.Dispatch, call: Call, outcomes: dict[int, Outcome]) -> None:
         """Run an attempt in the background; what it finds is put among the job's outcomes."""
         key = (order.job_id, order.attempt)
-        task = self._spawn(self._run(order, inputs, outcomes))
+        task = self._spawn(self._run(order, call, outcomes))
         self._running[key] = (order.worker_id, task)
         task.add_done_callback(lambda _: self._running.pop(key, None))
 
@@ -64,13 +73,15 @@ class Attempts:
             if where == worker_id:
                 task.cancel()
 
-    async def _run(self, order: do.Dispatch, inputs: Inputs, outcomes: dict[int, Outcome]) -> None:
+    async def _run(self, order: do.Dispatch, call: Call, outcomes: dict[int, Outcome]) -> None:
         live = self._workers.of_epoch(order.worker_id, order.epoch)
         try:
             if live is None:
                 raise WorkerLost("the worker is gone", where=order.worker_id)
             handle = live.handles[order.model]
-            result = await live.worker.run(handle, inputs)
+            result = await live.worker.run(
+                handle, call.inputs, session=call.session, keep=call.keep
+            )
         except Exception as error:
             failure = typed(error, order.worker_id)
             if live is not None and ends_worker(failure):

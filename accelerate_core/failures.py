@@ -13,6 +13,7 @@ from .errors import (
     NumericalError,
     Overloaded,
     PluginError,
+    SessionLost,
     Unsupported,
     WorkerLost,
 )
@@ -23,6 +24,7 @@ _log = logging.getLogger("accelerate.workers")
 #: Of several the first that fits: a NumericalError is a ModelError.
 _KINDS: tuple[tuple[type[AccelerateError], FailureKind], ...] = (
     (WorkerLost, FailureKind.LOST),
+    (SessionLost, FailureKind.SESSION),
     (JobTimeout, FailureKind.TIMEOUT),
     (NumericalError, FailureKind.NUMERICAL),
     (ModelError, FailureKind.MODEL),

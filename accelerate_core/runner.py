@@ -8,7 +8,7 @@ import functools
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import attrs
 
 from . import events
 from .agreement import agree
-from .attempts import Attempts, Outcome
+from .attempts import Attempts, Call, Outcome
 from .errors import AccelerateError, WorkerLost
 from .failures import typed
 from .fleet import events as ev
@@ -24,7 +24,9 @@ from .fleet import instructions as do
 from .fleet.machine import Machine
 from .fleet.policy import JobView
 from .fleet.settings import FleetSettings
+from .meter import Meter
 from .protocols import Backend, Context, Recovery, Scheduler
+from .seats import Seat, Seats
 from .stories import name_job, told
 from .types import Connection, LoadOptions, ModelHandle, ModelSpec, Result, Target, WorkerInfo
 from .workers import Workers
@@ -74,7 +76,7 @@ class Answer:
 @attrs.define(eq=False)
 class _Job:
     work: Work
-    inputs: Inputs | None
+    call: Call | None  #: None where the model is loaded and not run
     future: asyncio.Future[Answer]
     submitted_ns: int
     persist: Persist | None = None
@@ -105,10 +107,14 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Condition()
+        self.meter = Meter(
+            self._machine.fleet, name_of=self._name_of, tell=self._tell, run_id=run_id
+        )
         self._workers = Workers(
             backends, ctx, run_id=run_id, post=self._post, tell=self._tell, spawn=self._spawn
         )
         self._attempts = Attempts(self._workers, post=self._post, spawn=self._spawn)
+        self.seats = Seats(self._workers, load=self.submit, post=self._post)
         self._post(ev.Snapshot(at_ns=_now(), seed=secrets.randbits(63)))
 
     # --- what callers use ---------------------------------------------------------------------
@@ -124,20 +130,26 @@ class Runner:
         copies: int = 1,
         job_id: str | None = None,
         persist: Persist | None = None,
+        seat: Seat | None = None,
+        keep: Collection[str] = (),
+        avoid: tuple[str, ...] = (),
     ) -> Answer:
         """Run one job and return its answer; the job's typed error otherwise.
 
         `timeout_s` counts from submission, `recovery_s` from the first attempt that failed; jobs
         of a higher `priority` go first. `copies` workers do it side by side, and their answers are
         compared. With `persist` the job waits for a worker only once that has returned; if it
-        raises, that is the answer. Without inputs the model is loaded and not run. Cancelling the
-        caller cancels the job and frees its worker.
+        raises, that is the answer. With a `seat` it runs there, in its session, or fails; outputs
+        to `keep` stay there. No worker to `avoid` is used. Without inputs the model is loaded and
+        not run. Cancelling the caller cancels the job and frees its worker.
         """
         job_id = job_id or secrets.token_hex(16)
         now = _now()
         for one in (work, *work.degraded):
             self._work[one.key] = one
-        job = _Job(work, inputs, asyncio.get_running_loop().create_future(), now, persist)
+        session = seat.session if seat is not None else None
+        call = Call(inputs, session, keep) if inputs is not None else None
+        job = _Job(work, call, asyncio.get_running_loop().create_future(), now, persist)
         self._jobs[job_id] = job
         view = JobView(
             id=job_id,
@@ -152,6 +164,8 @@ class Runner:
             degraded=tuple(one.key for one in work.degraded),
             copies=copies,
             is_durable=persist is not None,
+            tried=avoid,
+            pin=seat.pin if seat is not None else None,
         )
         self._post(ev.JobSubmitted(at_ns=now, job=view))
         try:
@@ -201,7 +215,9 @@ class Runner:
     # --- machine and world --------------------------------------------------------------------
 
     def _post(self, event: ev.FleetEvent) -> None:
-        for instruction in self._machine.handle(event):
+        said = self._machine.handle(event)
+        self.meter.saw(event, said)
+        for instruction in said:
             match instruction:
                 case do.StartWorker():
                     self._workers.begin(instruction)
@@ -256,6 +272,10 @@ class Runner:
         self._timer = None
         self._post(ev.Timer(at_ns=_now()))
 
+    def _name_of(self, key: str) -> str:
+        work = self._work.get(key)
+        return work.spec.name if work is not None else key
+
     def _tell(self, event: events.Event) -> None:
         if self._observer is not None:
             self._observer(event)
@@ -275,9 +295,9 @@ class Runner:
 
     def _dispatch(self, order: do.Dispatch) -> None:
         job = self._jobs.get(order.job_id)
-        if job is not None and job.inputs is not None:
+        if job is not None and job.call is not None:
             job.dispatched_ns = job.dispatched_ns or _now()
-            self._attempts.begin(order, job.inputs, job.outcomes)
+            self._attempts.begin(order, job.call, job.outcomes)
 
     async def _compare(self, order: do.Compare) -> None:
         job = self._jobs.get(order.job_id)
@@ -304,7 +324,7 @@ class Runner:
             latency_ms=(now - job.submitted_ns) / 1e6,
         )
         job.future.set_result(answer)
-        if job.inputs is not None:
+        if job.call is not None:
             self._job_finished(order, job, order.worker_id, order.attempt, None)
 
     def _loaded(self, order: do.Complete, work: Work) -> Outcome:
