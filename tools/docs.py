@@ -21,6 +21,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
+from accelerate_chaos.hookspecs import FAULTS
 from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core import config, pool_config
@@ -29,7 +30,7 @@ from accelerate_core.settings import Seconds, Secret, Size
 from accelerate_core.types import Target
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS)
+FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS)
 MADE = "<!-- Made by `make docs` from the source. Do not edit. -->"
 
 #: How a family's plugin is configured in a pipeline file, where its name is NAME; kernels are not.

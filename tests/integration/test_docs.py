@@ -139,11 +139,12 @@ def test_plugin_examples_are_taken_by_the_host(
     plugins_page: dict[str, Any], tmp_path: Path
 ) -> None:
     from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
+    from accelerate_chaos.hookspecs import FAULTS
     from accelerate_models.hookspecs import BUILDERS
     from accelerate_plan.hookspecs import KERNELS
 
     host = Host(cache_dir=tmp_path, state_dir=tmp_path)
-    for family in (LAUNCHERS, ENGINES, BUILDERS, KERNELS):
+    for family in (LAUNCHERS, ENGINES, BUILDERS, KERNELS, FAULTS):
         host.add_family(family)
     creates = {one.create: name for name, one in host.families.items() if one.create}
     shown = set()
@@ -273,11 +274,12 @@ def _anchor(heading: str) -> str:
 
 def test_every_hook_is_documented_with_its_arguments() -> None:
     from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
+    from accelerate_chaos.hookspecs import FAULTS
     from accelerate_models.hookspecs import BUILDERS
     from accelerate_plan.hookspecs import KERNELS
 
     page = (ROOT / "docs/plugins.md").read_text()
-    for family in (*CORE_FAMILIES, ENGINES, LAUNCHERS, BUILDERS, KERNELS):
+    for family in (*CORE_FAMILIES, ENGINES, LAUNCHERS, BUILDERS, KERNELS, FAULTS):
         module = sys.modules.get(family.specs) or __import__(family.specs, fromlist=["_"])
         for name, hook in inspect.getmembers(module, inspect.isfunction):
             if hook.__module__ == family.specs and hasattr(hook, "accelerate_spec"):
