@@ -15,6 +15,8 @@ class Bell(enum.Enum):
     """A part of the machine that wants to be woken."""
 
     POOL = "pool"
+    BREAKERS = "breakers"
+    QUARANTINE = "quarantine"
 
 
 #: Moments of jobs that are over are dropped when this many more are kept than jobs live.

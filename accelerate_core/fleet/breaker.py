@@ -92,8 +92,8 @@ class Breaker:
         if calls.count < enough:
             return
         is_bad = (
-            calls.failed >= settings.failure_rate * calls.count
-            or calls.slow >= settings.slow_call_rate * calls.count
+            calls.failed / calls.count >= settings.failure_rate
+            or calls.slow / calls.count >= settings.slow_call_rate
         )
         if is_bad:
             self._become(BreakerState.OPEN, now_ns)

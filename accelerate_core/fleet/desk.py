@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from ..protocols import Recovery, Scheduler
 from .alarm import Alarm
+from .breakers import Breakers
 from .instructions import Instruction
 from .queue import Queue
 from .settings import FleetSettings
@@ -23,6 +24,7 @@ class Desk:
         #: Jobs that lack an attempt.
         self.queue = Queue()
         self.alarm = Alarm()
+        self.breakers = Breakers(settings.breaker, self.fleet.latencies)
         self.is_draining = False
         self.out: list[Instruction] = []
 

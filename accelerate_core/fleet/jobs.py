@@ -10,9 +10,11 @@ from ..errors import AccelerateError, BackendUnavailable, NumericalError
 from ..types import Target
 from . import events as ev
 from . import instructions as do
+from .breakers import NO_FAULT
 from .desk import Desk
 from .policy import FINAL, FailedAttempt, FailureKind, GiveUp, JobView, Mend, Retry
 from .pool import Pool
+from .quarantine import Quarantine
 from .rules import not_recovered, overloaded, policy_error, timed_out
 from .settings import SECOND
 from .state import Attempt, JobState, JobStatus, WorkerState, WorkerStatus
@@ -27,9 +29,10 @@ PRIORITY_NS = 10 * SECOND
 class Jobs:
     """Keep every job until it is answered."""
 
-    def __init__(self, desk: Desk, pool: Pool) -> None:
+    def __init__(self, desk: Desk, pool: Pool, quarantine: Quarantine) -> None:
         self._desk = desk
         self._pool = pool
+        self._quarantine = quarantine
         self._count = 0
 
     # --- taken --------------------------------------------------------------------------------
@@ -95,7 +98,9 @@ class Jobs:
         desk = self._desk
         assert attempt.dispatched_ns is not None
         took_ns = desk.fleet.now_ns - attempt.dispatched_ns
+        desk.breakers.answered(attempt, desk.fleet.now_ns)
         desk.fleet.latencies.add(attempt.model, attempt.worker.target, took_ns)
+        attempt.worker.failures = 0
         job.tell(desk.fleet.now_ns, "answered", attempt.worker.id)
         if job.asked.copies == 1:
             self.complete(job, attempt)
@@ -129,6 +134,7 @@ class Jobs:
     def complete(self, job: JobState, attempt: Attempt) -> None:
         """Answer a job with what an attempt found."""
         worker = attempt.worker
+        self._desk.breakers.answered(attempt, self._desk.fleet.now_ns)
         job.live.pop(worker.id, None)
         story = tuple(job.story)
         self._desk.say(do.Complete(job.id, attempt.number, worker.id, worker.epoch, story))
@@ -152,10 +158,23 @@ class Jobs:
             self.recover(*found, event.kind, AccelerateError.from_info(event.error))
 
     def recover(
-        self, job: JobState, attempt: Attempt, kind: FailureKind, error: AccelerateError
+        self,
+        job: JobState,
+        attempt: Attempt,
+        kind: FailureKind,
+        error: AccelerateError,
+        *,
+        is_counted: bool = True,
     ) -> None:
-        """Ask the recovery policy what follows a failed attempt, and do it."""
+        """Ask the recovery policy what follows a failed attempt, and do it.
+
+        One that ended because something else was done to its worker is not counted against it.
+        """
         desk, worker = self._desk, attempt.worker
+        if is_counted:
+            desk.breakers.failed(attempt, kind, desk.fleet.now_ns)
+            if kind not in NO_FAULT:
+                self._quarantine.failed(worker)
         job.tell(desk.fleet.now_ns, f"attempt failed: {kind}", f"{worker.id}: {error.info.message}")
         has_others = len(job.live) + len(job.answered) > job.asked.copies
         self._leave(job, attempt)
@@ -246,11 +265,13 @@ class Jobs:
 
     def _mend(self, worker: WorkerState, how: Mend, error: AccelerateError) -> None:
         """Mend a worker; what else ran there is recovered elsewhere."""
+        if worker.status is WorkerStatus.QUARANTINED and how is not Mend.RESTART:
+            return  # what mends less than that has not helped
         epoch = worker.epoch
         for job in list(worker.jobs.values()):
             attempt = job.live.get(worker.id)
             if attempt is not None:
-                self.recover(job, attempt, FailureKind.LOST, error)
+                self.recover(job, attempt, FailureKind.LOST, error, is_counted=False)
         # Recovering another job may have had it mended already.
         is_same = self._pool.known(worker.id, epoch) is worker
         if is_same and worker.status is not WorkerStatus.STOPPING and not worker.jobs:
@@ -287,6 +308,7 @@ class Jobs:
 
     def _unplace(self, job: JobState, attempt: Attempt) -> None:
         worker = attempt.worker
+        self._desk.breakers.dropped(attempt, self._desk.fleet.now_ns)
         if worker.jobs.pop(job.id, None) is not None:
             self._desk.fleet.touch(worker)
             self._pool.left(worker)

@@ -14,6 +14,10 @@ WINDOW = 128
 ENOUGH = 5
 
 
+#: Attempts of any model by which the pace of the fleet is judged.
+PACE = 15
+
+
 class _Series:
     """Durations in order of coming and in order of length."""
 
@@ -33,10 +37,23 @@ class Latencies:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, Target], _Series] = {}
+        #: How many times their median the last attempts took.
+        self._pace: deque[float] = deque(maxlen=PACE)
 
     def add(self, model: str, target: Target, took_ns: int) -> None:
         """Learn how long an attempt took from dispatch to answer."""
-        self._series.setdefault((model, target), _Series()).add(took_ns)
+        series = self._series.get((model, target))
+        if series is None:
+            series = self._series[model, target] = _Series()
+        elif len(series.sorted) >= ENOUGH:
+            self._pace.append(took_ns / max(1, series.sorted[len(series.sorted) // 2]))
+        series.add(took_ns)
+
+    def slowdown(self) -> float:
+        """Return how many times longer than usual attempts take lately, at least 1."""
+        if len(self._pace) < ENOUGH:
+            return 1.0
+        return max(1.0, sorted(self._pace)[len(self._pace) // 2])
 
     def of(self, model: str, target: Target) -> Latency | None:
         """Return what is known; None for fewer than `ENOUGH` attempts."""

@@ -25,16 +25,21 @@ from ..protocols import Recovery, Scheduler
 from . import events as ev
 from . import instructions as do
 from .alarm import Bell
+from .breakers import Breakers
 from .defaults import FirstIdle, NoRecovery
 from .desk import Desk
 from .health import Health
 from .jobs import MAX_ATTEMPTS, Jobs
+from .overdue import Overdue
 from .placing import Placing
 from .pool import Pool
+from .quarantine import Quarantine
 from .settings import FleetSettings
 from .state import Fleet, JobState
 
 __all__ = ["MAX_ATTEMPTS", "Machine"]
+
+_MOVES = (ev.AttemptFinished, ev.AttemptFailed, ev.ModelLoaded, ev.WorkerProgress)
 
 
 class Machine:
@@ -51,9 +56,11 @@ class Machine:
             scheduler or FirstIdle(), recovery or NoRecovery(), settings or FleetSettings()
         )
         self._pool = Pool(self._desk)
-        self._jobs = Jobs(self._desk, self._pool)
+        self._quarantine = Quarantine(self._desk, self._pool)
+        self._jobs = Jobs(self._desk, self._pool, self._quarantine)
         self._placing = Placing(self._desk, self._jobs, self._pool)
         self._health = Health(self._desk, self._jobs, self._placing)
+        self._overdue = Overdue(self._desk, self._jobs, self._placing, self._pool)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ev.JobSubmitted: self._submitted,
             ev.JobCancelled: lambda event: self._jobs.cancelled(event.job_id),
@@ -85,6 +92,11 @@ class Machine:
         return self._desk.fleet
 
     @property
+    def breakers(self) -> Breakers:
+        """The circuit breakers."""
+        return self._desk.breakers
+
+    @property
     def jobs(self) -> Mapping[str, JobState]:
         """All jobs that are not answered yet, by id."""
         return self._desk.jobs
@@ -94,9 +106,10 @@ class Machine:
         desk = self._desk
         desk.fleet.now_ns = max(desk.fleet.now_ns, event.at_ns)
         desk.out = []
+        if isinstance(event, _MOVES):
+            self._moves(event)
         self._handlers[type(event)](event)
-        if desk.queue:
-            self._placing.place_queued()
+        self._placing.place()
         if (wake_ns := desk.alarm.ask(desk.jobs)) is not None:
             desk.say(do.WakeAt(wake_ns))
         return desk.out
@@ -142,6 +155,13 @@ class Machine:
         if worker is not None and worker.loading:
             worker.doing = event.doing
 
+    def _moves(
+        self, event: ev.AttemptFinished | ev.AttemptFailed | ev.ModelLoaded | ev.WorkerProgress
+    ) -> None:
+        """Remember that a worker does not hang, whatever else the event means."""
+        if worker := self._pool.known(event.worker_id, event.epoch):
+            worker.progress_ns = self.fleet.now_ns
+
     def _model_loaded(self, event: ev.ModelLoaded) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
             self._placing.model_loaded(worker, event.model)
@@ -162,9 +182,12 @@ class Machine:
         self._desk.queue.open_all()
         for whose in self._desk.alarm.due(self.fleet.now_ns, self._desk.jobs):
             job = None if isinstance(whose, Bell) else self._desk.jobs.get(whose)
+            if whose is Bell.QUARANTINE:
+                self._quarantine.due()
             if job is None:
                 continue
             self._jobs.due(job)
+            self._overdue.due(job)
             hedge_at_ns = job.hedge_at_ns
             if hedge_at_ns is not None and hedge_at_ns <= self.fleet.now_ns and len(job.live) == 1:
                 self._placing.hedge(job)

@@ -7,14 +7,18 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from ..errors import BackendUnavailable
+from ..types import Target
 from . import instructions as do
+from .alarm import Bell
 from .desk import Desk
 from .jobs import Jobs
+from .lateness import overdue_after_ns
 from .policy import FleetView, JobView, Pin, Placement, Reject, Wait
 from .pool import Pool
 from .queue import Line
 from .rules import misplaced, policy_error, unseated
 from .state import Attempt, JobState, JobStatus, WorkerState, WorkerStatus
+from .unblocked import Unblocked
 
 HedgeAfter: TypeAlias = Callable[[JobView, FleetView], int | None]
 
@@ -30,9 +34,38 @@ class Placing:
         self._pool = pool
         # Only strategies that hedge have it.
         self._hedge_after: HedgeAfter | None = getattr(desk.recovery, "hedge_after", None)
+        #: Jobs that are late, and found no free worker for a hedge.
+        self._late: dict[str, JobState] = {}
+        #: When circuits that jobs wait for are looked at again.
+        self._wakes_ns: int | None = None
 
-    def place_queued(self) -> None:
-        """Place what waits and can be placed."""
+    def place(self) -> None:
+        """Place what waits and can be placed, then hedge what is late."""
+        desk = self._desk
+        has_room = bool(desk.fleet.freed)
+        if desk.breakers.has_changed:
+            desk.breakers.has_changed = False
+            desk.queue.open_all()
+            has_room = True
+        if desk.queue:
+            self._place_queued()
+        if self._late and has_room:
+            desk.fleet.freed.clear()
+            for job in list(self._late.values()):
+                self.want_hedge(job)
+
+    def want_hedge(self, job: JobState) -> None:
+        """Hedge a late job, now or as soon as a worker is free."""
+        self._late.pop(job.id, None)
+        is_alone = job.live and len(job.live) + len(job.answered) == job.asked.copies
+        if job.id not in self._desk.jobs or not is_alone:
+            return
+        attempts = job.attempts
+        self.hedge(job)
+        if job.attempts == attempts and job.id in self._desk.jobs:
+            self._late[job.id] = job
+
+    def _place_queued(self) -> None:
         queue, fleet = self._desk.queue, self._desk.fleet
         for target in fleet.freed:
             queue.open_for(target)
@@ -60,13 +93,15 @@ class Placing:
         job.hedge_at_ns = None
         if job.asked.pin is not None:
             return
+        fleet = self._desk.fleet
+        blocked = self._desk.breakers.blocked(job.model, fleet.now_ns)
         try:
-            decision = self._desk.scheduler.pick(job.view(), self._desk.fleet)
+            decision = self._desk.scheduler.pick(job.view(), self._seen(blocked))
         except Exception as raised:
             self._jobs.fail(job, policy_error("scheduler", raised))
             return
-        if isinstance(decision, Placement) and misplaced(decision, job, self._desk.fleet) is None:
-            self._run_on(job, self._desk.fleet.workers[decision.workers[0]], is_hedge=True)
+        if isinstance(decision, Placement) and misplaced(decision, job, fleet, blocked) is None:
+            self._run_on(job, fleet.workers[decision.workers[0]], is_hedge=True)
 
     def model_loaded(self, worker: WorkerState, model: str) -> None:
         """Dispatch the jobs that waited for a model."""
@@ -79,13 +114,16 @@ class Placing:
     def _place(self, job: JobState, line: Line) -> bool:
         """Place one attempt of a job, or start a worker for it; False when it has to wait."""
         desk = self._desk
+        blocked = desk.breakers.blocked(job.model, desk.fleet.now_ns)
+        if (blocked or job.is_diverted) and (settled := self._divert(job, blocked)) is not None:
+            return settled
         try:
-            decision = desk.scheduler.pick(job.view(), desk.fleet)
+            decision = desk.scheduler.pick(job.view(), self._seen(blocked))
         except Exception as raised:
             self._jobs.fail(job, policy_error("scheduler", raised))
             return True
         if isinstance(decision, Placement):
-            if (wrong := misplaced(decision, job, desk.fleet)) is not None:
+            if (wrong := misplaced(decision, job, desk.fleet, blocked)) is not None:
                 self._jobs.fail(job, policy_error("scheduler", ValueError(wrong)))
             else:
                 self._run_on(job, desk.fleet.workers[decision.workers[0]])
@@ -99,11 +137,42 @@ class Placing:
         self._jobs.fail(job, policy_error("scheduler", TypeError(f"returned {decision!r}")))
         return True
 
+    def _divert(self, job: JobState, blocked: frozenset[Target]) -> bool | None:
+        """Put a job's targets whose circuits are open last; None when all is as it should be.
+
+        False when all of them are open: it waits for one to be probed.
+        """
+        desk = self._desk
+        is_blocked = {target: desk.fleet.is_blocked(target, blocked) for target in job.targets}
+        asked = job.asked.targets
+        order = tuple(sorted(job.targets, key=lambda one: (is_blocked[one], asked.index(one))))
+        was_diverted, job.is_diverted = job.is_diverted, any(is_blocked.values())
+        if order != job.targets:
+            job.targets = order
+            desk.queue.add(job)
+            job.tell(desk.fleet.now_ns, "goes on with", str(order[0]))
+            return True
+        if not is_blocked[job.targets[0]]:
+            return None
+        if not was_diverted:
+            names = ", ".join(map(str, job.targets))
+            job.tell(desk.fleet.now_ns, "waits: circuit open", names)
+        wakes_ns = desk.breakers.permits_at_ns(job.model)
+        if wakes_ns is not None and wakes_ns != self._wakes_ns:
+            self._wakes_ns = wakes_ns
+            desk.alarm.add(wakes_ns, Bell.BREAKERS)
+        return False
+
+    def _seen(self, blocked: frozenset[Target]) -> FleetView:
+        """Return what a scheduler sees: no worker whose circuit is open."""
+        return Unblocked(self._desk.fleet, blocked) if blocked else self._desk.fleet
+
     def _run_on(self, job: JobState, worker: WorkerState, *, is_hedge: bool = False) -> None:
         desk = self._desk
         job.attempts += 1
         attempt = Attempt(job.attempts, worker, job.model, is_hedge=is_hedge)
         job.live[worker.id] = attempt
+        desk.breakers.begin(attempt, desk.fleet.now_ns)
         job.tell(desk.fleet.now_ns, "hedged" if is_hedge else "placed", worker.id)
         if job.missing <= 0:
             desk.queue.discard(job.id)
@@ -129,6 +198,9 @@ class Placing:
         job.status = JobStatus.RUNNING
         desk.fleet.dispatched(is_hedge=attempt.is_hedge)
         desk.say(do.Dispatch(job.id, attempt.number, worker.id, worker.epoch, attempt.model))
+        if (after_ns := overdue_after_ns(desk, attempt)) is not None:
+            attempt.check_at_ns = attempt.dispatched_ns + after_ns
+            desk.alarm.add(attempt.check_at_ns, job.id)
         if self._hedge_after is not None and not attempt.is_hedge:
             self._plan_hedge(job, self._hedge_after)
 

@@ -9,6 +9,10 @@ from .desk import Desk
 from .policy import Mend
 from .state import JobState, WorkerState, WorkerStatus
 
+#: Workers that take no job soon, and those that may be stopped once they are idle.
+_NO_HELP = (WorkerStatus.STOPPING, WorkerStatus.QUARANTINED)
+_UP = (WorkerStatus.READY, WorkerStatus.SUSPECT, WorkerStatus.QUARANTINED)
+
 
 class Pool:
     """Start workers that jobs wait for, and stop those nobody needs."""
@@ -22,7 +26,7 @@ class Pool:
         fleet = self._desk.fleet
         first = job.targets[0]
         for worker in fleet.covering((first,)):
-            comes = worker.status is not WorkerStatus.STOPPING and not worker.is_retired
+            comes = worker.status not in _NO_HELP and not worker.is_retired
             if comes and worker.id not in job.tried and worker.id not in job.live:
                 return True
         if len(fleet.workers) < self._desk.settings.max_workers:
@@ -58,6 +62,13 @@ class Pool:
         self._desk.fleet.touch(worker)
         self._desk.say(do.StopWorker(worker.id, worker.epoch, kill))
 
+    def restart(self, worker: WorkerState) -> None:
+        """End a worker as soon as nothing runs there; another is started where jobs wait."""
+        if worker.jobs:
+            worker.is_retired = True
+        else:
+            self.stop(worker, kill=True)
+
     def mend(self, worker: WorkerState, how: Mend) -> None:
         """Mend a worker that no job is left on; its models have to be loaded again."""
         if how is Mend.RESTART:
@@ -82,7 +93,7 @@ class Pool:
 
     def left(self, worker: WorkerState) -> None:
         """Stop a worker that was only kept for the job that has left it."""
-        if worker.is_retired and not worker.jobs and worker.status is WorkerStatus.READY:
+        if worker.is_retired and not worker.jobs and worker.status in _UP:
             self.stop(worker)
 
     def retire(self, target: Target) -> None:
@@ -97,7 +108,7 @@ class Pool:
     def stop_idle(self) -> None:
         """Stop every worker that does nothing."""
         for worker in list(self._desk.fleet.workers.values()):
-            if worker.status is WorkerStatus.READY and not worker.jobs:
+            if worker.status in _UP and not worker.jobs:
                 self.stop(worker)
 
     def known(self, worker_id: str, epoch: int) -> WorkerState | None:

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from ..errors import JobTimeout, Overloaded, PluginError, SessionLost
+from ..types import Target
 from .policy import Pin, Placement
 from .state import Fleet, JobState
 
 
-def misplaced(placement: Placement, job: JobState, fleet: Fleet) -> str | None:
+def misplaced(
+    placement: Placement, job: JobState, fleet: Fleet, blocked: frozenset[Target]
+) -> str | None:
     """Return what is wrong with a scheduler's placement, or None."""
     if len(placement.workers) != 1:
         return f"placed on {len(placement.workers)} workers; a job is placed on one at a time"
@@ -21,6 +24,8 @@ def misplaced(placement: Placement, job: JobState, fleet: Fleet) -> str | None:
         return f"placed on {worker.id!r}, which works on it already"
     if not job.targets[0].covers(worker.target):
         return f"placed on {worker.id!r}, which is not {job.targets[0]}"
+    if worker.target in blocked:
+        return f"placed on {worker.id!r}, whose circuit is open"
     return None
 
 

@@ -18,7 +18,7 @@ class Window(enum.StrEnum):
 
 
 _at_least_one = attrs.validators.ge(1)
-_rate = attrs.validators.and_(attrs.validators.gt(0), attrs.validators.le(1))
+_rate = [attrs.validators.gt(0.0), attrs.validators.le(1.0)]
 
 
 @attrs.frozen(kw_only=True)
@@ -72,3 +72,18 @@ class FleetSettings:
     #: A worker that answers no heartbeat for this long gets no more jobs, and those it has are
     #: given to another as well.
     suspect_after_ns: int = SECOND // 3
+    #: An attempt that takes longer than this, and than `overdue_factor` times what nearly all
+    #: (p95) of its model on its target take, is given to another worker as well.
+    overdue_ns: int = SECOND // 40
+    overdue_factor: float = 2.0
+    #: Attempts to have been seen before any is overdue.
+    overdue_calls: int = 20
+    #: A worker that makes no progress for longer than this, and than `hung_factor` times what
+    #: nearly all attempts take, hangs: it is ended.
+    hung_ns: int = 10 * SECOND
+    hung_factor: float = 20.0
+    #: A worker that failed `quarantine_after` times in a row gets no jobs for this long, for twice
+    #: as long the next time, and so on; then it is started anew.
+    quarantine_after: int = 3
+    quarantine_ns: int = SECOND
+    quarantine_max_ns: int = 300 * SECOND

@@ -21,6 +21,7 @@ class WorkerStatus(enum.StrEnum):
     STARTING = "starting"  #: or being mended
     READY = "ready"
     SUSPECT = "suspect"  #: silent: it keeps its jobs and gets no more
+    QUARANTINED = "quarantined"  #: it failed too often: the same, and it is started anew
     STOPPING = "stopping"
     GONE = "gone"
 
@@ -45,6 +46,9 @@ class WorkerState:
     #: Stop as soon as it is idle.
     is_retired: bool = False
     started_ns: int = 0
+    failures: int = 0  #: in a row
+    #: When it last showed that it works on something.
+    progress_ns: int = 0
 
     @property
     def has_room(self) -> bool:
@@ -87,6 +91,10 @@ class Attempt:
     model: str
     dispatched_ns: int | None = None  #: None while the model loads
     is_hedge: bool = False  #: beside another that is late
+    is_overdue: bool = False
+    check_at_ns: int | None = None  #: when it is looked at for being overdue
+    #: The circuits it counts in, and since which of their periods.
+    calls: dict[tuple[str | None, Target], int] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -105,6 +113,8 @@ class JobState:
     attempts: int = 0  #: made so far
     #: Workers that failed it and were not started anew since.
     tried: tuple[str, ...] = ()
+    #: Its targets are in another order than it asked for, or it waits: circuits were open.
+    is_diverted: bool = False
     not_before_ns: int = 0
     #: Its place in the queue: the least comes first; of equal ones, that which came first.
     rank_ns: int = 0
@@ -202,24 +212,34 @@ class Fleet:
         """Return which part of the last attempts were hedges."""
         return self._hedged / max(len(self._hedges), 1)
 
-    def idle(self, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
+    def idle(
+        self, targets: Sequence[Target], k: int = 16, blocked: frozenset[Target] = frozenset()
+    ) -> Sequence[WorkerView]:
         """Return up to `k` workers with room, least busy first, then longest waiting."""
-        found = (state for state in self._least_busy(targets) if state.has_room)
+        found = (state for state in self._least_busy(targets, blocked) if state.has_room)
         return tuple(state.view() for state in _first(found, k))
 
-    def idle_with(self, model: str, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
+    def idle_with(
+        self,
+        model: str,
+        targets: Sequence[Target],
+        k: int = 16,
+        blocked: frozenset[Target] = frozenset(),
+    ) -> Sequence[WorkerView]:
         """Return up to `k` workers with room that have the model loaded."""
         found = (
             state
-            for target in self._concrete(targets)
+            for target in self._concrete(targets, blocked)
             for state in self._with_model.get((target, model), {}).values()
             if state.has_room
         )
         return tuple(state.view() for state in _first(found, k))
 
-    def least_loaded(self, k: int, targets: Sequence[Target]) -> Sequence[WorkerView]:
+    def least_loaded(
+        self, k: int, targets: Sequence[Target], blocked: frozenset[Target] = frozenset()
+    ) -> Sequence[WorkerView]:
         """Return up to `k` ready workers, busy ones included, least busy first."""
-        return tuple(state.view() for state in _first(self._least_busy(targets), k))
+        return tuple(state.view() for state in _first(self._least_busy(targets, blocked), k))
 
     # --- what the machine changes -------------------------------------------------------------
 
@@ -286,17 +306,27 @@ class Fleet:
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _concrete(self, targets: Sequence[Target]) -> Iterator[Target]:
+    def is_blocked(self, asked: Target, blocked: frozenset[Target]) -> bool:
+        """Whether every group of workers that would serve a target is blocked."""
+        if not any(asked.covers(target) for target in blocked):
+            return False
+        return not any(True for _ in self._concrete((asked,), blocked))
+
+    def _concrete(
+        self, targets: Sequence[Target], blocked: frozenset[Target] = frozenset()
+    ) -> Iterator[Target]:
         # There are few distinct targets however many workers there are.
-        seen: set[Target] = set()
+        seen = set(blocked)
         for asked in targets:
             for target in self._by_target:
                 if target not in seen and asked.covers(target):
                     seen.add(target)
                     yield target
 
-    def _least_busy(self, targets: Sequence[Target]) -> Iterator[WorkerState]:
-        concrete = list(self._concrete(targets))
+    def _least_busy(
+        self, targets: Sequence[Target], blocked: frozenset[Target] = frozenset()
+    ) -> Iterator[WorkerState]:
+        concrete = list(self._concrete(targets, blocked))
         loads = sorted({load for target in concrete for load in self._by_load.get(target, {})})
         for load in loads:
             for target in concrete:

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The circuit breakers of a fleet: one for each group of workers, one for each model on it.
+
+A group is the workers of one concrete target. An attempt is a call of both its breakers, from its
+placement to its end; what is the model's own fault, and what had no room, is no failure of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from ..types import Target
+from .breaker import Breaker, BreakerState
+from .latency import Latencies
+from .policy import FINAL, FailureKind
+from .settings import BreakerSettings
+from .state import Attempt
+
+#: A model (None: all of them) on a concrete target.
+Circuit: TypeAlias = tuple[str | None, Target]
+
+#: Kinds of failure that no worker can help.
+NO_FAULT = FINAL | {FailureKind.OVERLOAD}
+_NONE: frozenset[Target] = frozenset()
+
+
+class Breakers:
+    """Know which targets are left alone for a while."""
+
+    def __init__(self, settings: BreakerSettings | None, latencies: Latencies) -> None:
+        self._settings = settings
+        self._latencies = latencies
+        self._of: dict[Circuit, Breaker] = {}
+        #: Those that are not closed, in order of opening.
+        self._tripped: dict[Circuit, Breaker] = {}
+        #: Jobs may be placed that could not be, or have to go elsewhere, since this was unset.
+        self.has_changed = False
+
+    def blocked(self, model: str, now_ns: int) -> frozenset[Target]:
+        """Return the concrete targets that permit no attempt of a model now."""
+        if not self._tripped:
+            return _NONE
+        return frozenset(
+            target
+            for (only, target), breaker in self._tripped.items()
+            if only in (None, model) and not breaker.permits(now_ns)
+        )
+
+    def permits_at_ns(self, model: str) -> int | None:
+        """Return when some target that is blocked now permits an attempt at the latest."""
+        moments = [
+            at_ns
+            for (only, _), breaker in self._tripped.items()
+            if only in (None, model) and (at_ns := breaker.permits_at_ns()) is not None
+        ]
+        return min(moments, default=None)
+
+    def states(self, now_ns: int) -> Mapping[Circuit, BreakerState]:
+        """Return the state of every circuit that was ever used."""
+        return {circuit: breaker.state(now_ns) for circuit, breaker in self._of.items()}
+
+    def begin(self, attempt: Attempt, now_ns: int) -> None:
+        """Count an attempt in; one that asked nobody for permission is not counted."""
+        if self._settings is None:
+            return
+        target = attempt.worker.target
+        for circuit in ((None, target), (attempt.model, target)):
+            breaker = self._of.get(circuit)
+            if breaker is None:
+                breaker = self._of[circuit] = Breaker(self._settings)
+            if (period := breaker.acquire(now_ns)) is not None:
+                attempt.calls[circuit] = period
+
+    def answered(self, attempt: Attempt, now_ns: int) -> None:
+        """Learn that an attempt was answered."""
+        self._record(attempt, now_ns, is_failed=False, is_slow=self._is_slow(attempt, now_ns))
+
+    def failed(self, attempt: Attempt, kind: FailureKind, now_ns: int) -> None:
+        """Learn that an attempt failed."""
+        if kind in NO_FAULT:
+            self._release(attempt, now_ns)
+        else:
+            self._record(attempt, now_ns, is_failed=True, is_slow=self._is_slow(attempt, now_ns))
+
+    def dropped(self, attempt: Attempt, now_ns: int) -> None:
+        """Learn that nobody waits for an attempt any more; it may have been slow until then."""
+        if self._is_slow(attempt, now_ns):
+            self._record(attempt, now_ns, is_failed=False, is_slow=True)
+        else:
+            self._release(attempt, now_ns)
+
+    def _is_slow(self, attempt: Attempt, now_ns: int) -> bool:
+        if self._settings is None or self._settings.slow_call_ns is None:
+            return False
+        took_ns = now_ns - (attempt.dispatched_ns or now_ns)
+        if took_ns <= self._settings.slow_call_ns:
+            return False
+        usual = self._latencies.of(attempt.model, attempt.worker.target)
+        return usual is None or took_ns > self._settings.slow_call_factor * usual.p50_ns
+
+    def _record(self, attempt: Attempt, now_ns: int, *, is_failed: bool, is_slow: bool) -> None:
+        for circuit, period in attempt.calls.items():
+            breaker = self._of[circuit]
+            breaker.record(now_ns, period, is_failed=is_failed, is_slow=is_slow)
+            self._note(circuit, breaker, now_ns)
+        attempt.calls.clear()
+
+    def _release(self, attempt: Attempt, now_ns: int) -> None:
+        for circuit, period in attempt.calls.items():
+            breaker = self._of[circuit]
+            breaker.release(now_ns, period)
+            self._note(circuit, breaker, now_ns)
+        attempt.calls.clear()
+
+    def _note(self, circuit: Circuit, breaker: Breaker, now_ns: int) -> None:
+        was_tripped = circuit in self._tripped
+        if breaker.state(now_ns) is BreakerState.CLOSED:
+            self._tripped.pop(circuit, None)
+        else:
+            self._tripped[circuit] = breaker
+            was_tripped = True
+        self.has_changed = self.has_changed or was_tripped

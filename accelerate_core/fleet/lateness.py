@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When an attempt is late, by what those before it took and by the pace of the whole fleet."""
+
+from __future__ import annotations
+
+from .desk import Desk
+from .state import Attempt
+
+
+def overdue_after_ns(desk: Desk, attempt: Attempt) -> int | None:
+    """Return how long an attempt may take before it is overdue; None: too little is known."""
+    usual = _usual_ns(desk, attempt)
+    if usual is None:
+        return None
+    return max(desk.settings.overdue_ns, round(usual * desk.settings.overdue_factor))
+
+
+def hung_after_ns(desk: Desk, attempt: Attempt) -> int:
+    """Return how long a worker may make no progress before it hangs."""
+    usual = _usual_ns(desk, attempt) or 0
+    return max(desk.settings.hung_ns, round(usual * desk.settings.hung_factor))
+
+
+def _usual_ns(desk: Desk, attempt: Attempt) -> float | None:
+    """Return what nearly all attempts take, or would at the pace the fleet has now."""
+    latencies = desk.fleet.latencies
+    usual = latencies.of(attempt.model, attempt.worker.target)
+    if usual is None or usual.count < desk.settings.overdue_calls:
+        return None
+    return max(usual.p95_ns, usual.p50_ns * latencies.slowdown())
