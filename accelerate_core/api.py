@@ -11,6 +11,8 @@ with Accelerator() as accelerator:
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,80 +25,28 @@ from . import events, provenance
 from .assembly import (
     check_tables,
     make_backends,
+    make_bus,
     make_host,
     make_recovery,
     make_scheduler,
     make_store,
 )
+from .calls import AsyncModel, Response, Terms, smaller_than, tolerance
 from .config import Config, parse
-from .errors import AccelerateError, ConfigError, Unsupported
+from .errors import AccelerateError, ConfigError, Overloaded, Unsupported
+from .fleet.report import HealthStatus
 from .host import Host
 from .matrix import concrete
 from .measure import bind_dimensions
-from .metrics import Metrics
-from .protocols import Backend, Processor, Store
+from .metrics import JobMetrics, Metrics, Requests, WorkerMetrics
+from .observers import Bus
+from .protocols import Backend, Store
 from .runner import Answer, Runner, Work
-from .types import LoadOptions, ModelSpec, RunInfo, Target
+from .types import LoadOptions, RunInfo, Target
+
+_log = logging.getLogger("accelerate.api")
 
 CLOSED = "this Accelerator is closed"
-
-
-class AsyncModel:
-    """Call a model with raw inputs or with a mapping of arrays.
-
-    Raw inputs (sentences, for a text model) go through the model's processor and give its
-    answer; a mapping of arrays bypasses it and gives the output arrays by name.
-    """
-
-    def __init__(
-        self,
-        owner: AsyncAccelerator,
-        spec: ModelSpec,
-        targets: tuple[Target, ...],
-        task: str | None,
-        processor: Processor | None,
-    ) -> None:
-        self.spec = spec
-        self.targets = targets
-        self.task = task
-        self._owner = owner
-        self._processor = processor
-
-    @property
-    def name(self) -> str:
-        """What the model was asked for as."""
-        return self.spec.name
-
-    async def __call__(self, inputs: Any, **options: Any) -> Any:
-        """Run once. `options` go to the processor's encode, e.g. `sequence_length=32`.
-
-        ModelError for inputs the model cannot take; WorkerLost, JobTimeout as they come.
-        """
-        if isinstance(inputs, Mapping):
-            if options:
-                raise ConfigError(
-                    "options are for raw inputs",
-                    where=self.name,
-                    accepted=("arrays alone", "raw inputs with options"),
-                )
-            return dict((await self._run(inputs)).result.outputs)
-        if self._processor is None:
-            raise Unsupported(
-                "this model has no processor for raw inputs",
-                where=self.name,
-                accepted=[f"{one.name}: {one.dtype}{list(one.shape)}" for one in self.spec.inputs],
-                hint="Call it with a mapping of input names to numpy arrays.",
-            )
-        encoded = await asyncio.to_thread(self._processor.encode, inputs, **options)
-        answer = await self._run(encoded)
-        return await asyncio.to_thread(
-            self._processor.decode,
-            answer.result.outputs,  # type: ignore[arg-type]
-            encoded,
-        )
-
-    async def _run(self, inputs: Mapping[str, Any]) -> Answer:
-        return await self._owner.submit(self, inputs)
 
 
 class AsyncAccelerator:
@@ -112,10 +62,9 @@ class AsyncAccelerator:
     ) -> None:
         """Check the options and start nothing yet.
 
-        `options` are those of `[pool]` in a pipeline file (`max_connections`, `scheduler`,
-        `recovery_strategy`, `browser_preferences`, `headless`, `precompile_shaders`, `db_path`);
-        `backends` holds settings by backend name. ConfigError for one that is unknown, Unsupported
-        for one whose part is not built yet.
+        `options` are those of `[pool]` in a pipeline file, see docs/configuration.md, and
+        `db_path`; `backends` holds settings by backend name. ConfigError for one that is unknown,
+        Unsupported for one whose part is not built yet.
         """
         table = {"pool": options, "backends": dict(backends or {})}
         self._config: Config = parse(table, where="Accelerator(...)")
@@ -124,7 +73,8 @@ class AsyncAccelerator:
         self._runner: Runner | None = None
         self._store: Store | None = None
         self._saving: set[asyncio.Task[None]] = set()
-        self._metrics = Metrics()
+        self._requests = Requests()
+        self._bus: Bus | None = None
         self._is_closed = False
         self._run = RunInfo(
             id=uuid.uuid4().hex, started_at=datetime.now(UTC), name="api", host=provenance.machine()
@@ -142,6 +92,7 @@ class AsyncAccelerator:
         scheduler, recovery = make_scheduler(config, host), make_recovery(config, host)
         self._store = await asyncio.to_thread(make_store, config, host)
         await asyncio.to_thread(self._store.save_run, self._run)
+        self._bus = make_bus(host)
         self._runner = Runner(
             self._backends,
             host.context,
@@ -176,13 +127,16 @@ class AsyncAccelerator:
         *,
         model_type: str | None = None,
         hardware_preferences: Mapping[str, Any] | None = None,
+        fault_tolerance: Mapping[str, Any] | None = None,
         precision: str = "fp32",
         **options: Any,
     ) -> AsyncModel:
         """Load a model on the first target of `hardware_preferences["priority_list"]` that is here.
 
         The list is an explicit fallback: the next target is used when the one before it is not
-        available or cannot be started, and the metrics say which ran.
+        available or cannot be started, and responses and metrics say which ran.
+        `fault_tolerance` holds `recovery_timeout` (seconds), `state_persistence` (requests are
+        durable) and `failover_strategy`, which is the pool's for all its models.
         """
         for name in options:
             raise Unsupported(f"{name} is not built yet", where="get_model(...)")
@@ -197,32 +151,70 @@ class AsyncAccelerator:
         if isinstance(wanted, str) or not wanted:
             raise ConfigError("priority_list is a list of targets", where="get_model(...)")
         targets = tuple(Target.parse(one) for one in wanted)
-        return await self._model(model_name, targets, model_type, precision)
+        return await self._model(
+            model_name,
+            targets,
+            model_type,
+            precision,
+            **tolerance(fault_tolerance or {}, self._config.pool.recovery),
+        )
 
-    async def run_concurrent(self, calls: Sequence[tuple[AsyncModel, Any]]) -> list[Any]:
+    async def run_concurrent(
+        self,
+        calls: Sequence[tuple[AsyncModel, Any]],
+        *,
+        return_exceptions: bool = False,
+        priority: int = 0,
+        timeout: float | None = None,
+        copies: int | None = None,
+        durable: bool | None = None,
+    ) -> list[Any]:
         """Run several (model, inputs) pairs at once; answers in the same order.
 
-        The first error cancels the rest and is raised.
+        Models may be of several backends and browsers. With `return_exceptions` an error stands
+        where its answer would, as with asyncio.gather; otherwise the first one cancels the rest
+        and is raised. No more are submitted at a time than may wait (`max_queue`), and one that is
+        refused as Overloaded comes back when it may, until its timeout.
         """
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_call(model, inputs)) for model, inputs in calls]
+        terms = Terms(priority=priority, timeout=timeout, copies=copies, durable=durable)
+        terms.checked(self.max_copies)
+        room = asyncio.Semaphore(self._config.pool.max_queue)
+
+        async def call(model: AsyncModel, inputs: Any) -> Any:
+            async with room:
+                try:
+                    return (await self._admitted(model, inputs, terms)).answer
+                except AccelerateError as error:
+                    if return_exceptions:
+                        return error
+                    raise
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(call(model, inputs)) for model, inputs in calls]
+        except BaseExceptionGroup as several:
+            # What the caller knows how to handle is the error itself.
+            raise several.exceptions[0] from None
         return [task.result() for task in tasks]
 
-    def get_metrics(self) -> dict[str, Any]:
-        """Return counts, `avg_inference_time` (ms), `avg_throughput` (items/s), also by model."""
-        return self._metrics.summary()
+    def get_metrics(self) -> Metrics:
+        """Return what was counted: requests by model, jobs and workers; safe from any thread.
 
-    def get_health_status(self) -> dict[str, Any]:
-        """Return "healthy", "degraded" (a worker was lost) or "closed", and the live workers."""
-        live = self._runner.live() if self._runner is not None else {}
-        lost = self._metrics.workers_lost
-        status = "closed" if self._is_closed else "degraded" if lost else "healthy"
-        return {
-            "status": status,
-            "workers": {name: str(info.target) for name, info in live.items()},
-            "workers_lost": lost,
-            "plugin_problems": [str(problem.error) for problem in self._host.problems],
-        }
+        Fields may be read by name, too: `get_metrics()["avg_inference_time"]` (milliseconds).
+        """
+        jobs, workers = JobMetrics(), WorkerMetrics()
+        if self._runner is not None:
+            jobs, workers = self._runner.meter.metrics()
+        return self._requests.metrics(jobs, workers)
+
+    def get_health_status(self) -> HealthStatus:
+        """Return how the fleet and each worker are, and why it is not healthy; from any thread."""
+        problems = tuple(str(problem.error) for problem in self._host.problems)
+        if self._runner is None or self._is_closed:
+            status = HealthStatus(status="healthy", plugin_problems=problems)
+        else:
+            status = self._runner.meter.health(problems)
+        return attrs.evolve(status, status="closed") if self._is_closed else status
 
     async def close(self) -> None:
         """Stop every worker and close the store; safe to call twice."""
@@ -231,6 +223,8 @@ class AsyncAccelerator:
         self._is_closed = True
         if self._runner is not None:
             await self._runner.close()
+        if self._bus is not None:
+            await asyncio.to_thread(self._bus.close)
         if self._store is not None:
             await asyncio.gather(*self._saving)
             finished = attrs.evolve(self._run, finished_at=datetime.now(UTC))
@@ -246,38 +240,77 @@ class AsyncAccelerator:
 
     # --- used by models -----------------------------------------------------------------------
 
-    async def submit(self, model: AsyncModel, inputs: Mapping[str, Any] | None) -> Answer:
-        """Run a job for a model of this accelerator; without inputs, load the model only."""
+    @property
+    def max_copies(self) -> int:
+        """How many workers may do a request side by side."""
+        return self._config.pool.max_connections
+
+    async def submit(
+        self, model: AsyncModel, inputs: Mapping[str, Any] | None, terms: Terms | None = None
+    ) -> tuple[str, Answer]:
+        """Run a job for a model of this accelerator and return its id and answer.
+
+        Without inputs, load the model only.
+        """
         if self._runner is None or self._is_closed:
             raise ConfigError(CLOSED if self._is_closed else "call initialize() first")
-        needed = self._needs_sizes(model.targets)
-        work = Work(
-            spec=model.spec,
-            targets=model.targets,
-            options=LoadOptions(
-                dimensions=bind_dimensions(model.spec, inputs or {}) if needed else {},
-                precompile=self._config.pool.precompile_shaders,
-            ),
-            task=model.task,
-        )
+        terms, pool, job_id = terms or Terms(), self._config.pool, secrets.token_hex(16)
+        is_load_only = inputs is None
         try:
             answer = await self._runner.submit(
-                work, inputs, timeout_s=self._config.pool.job_timeout
+                self._work(model, inputs),
+                inputs,
+                timeout_s=terms.timeout or pool.job_timeout,
+                recovery_s=model.recovery_s,
+                priority=terms.priority,
+                copies=1 if is_load_only else terms.copies or pool.redundancy_factor,
+                job_id=job_id,
             )
         except AccelerateError:
-            self._metrics.failed(model.name)
+            self._requests.failed(model.name)
             raise
         if inputs is not None:
-            self._metrics.answered(model.name, answer, _items(inputs))
-        return answer
+            self._requests.answered(model.name, answer, _items(inputs))
+        return job_id, answer
+
+    def _work(self, model: AsyncModel, inputs: Mapping[str, Any] | None) -> Work:
+        is_sized = self._needs_sizes(model.targets)
+        dimensions = bind_dimensions(model.spec, inputs or {}) if is_sized else {}
+        options = LoadOptions(
+            dimensions=dimensions, precompile=self._config.pool.precompile_shaders
+        )
+        first, *smaller = (
+            Work(spec=spec, targets=model.targets, options=options, task=model.task)
+            for spec in (model.spec, *model.degraded)
+        )
+        return attrs.evolve(first, degraded=tuple(smaller))
+
+    async def _admitted(self, model: AsyncModel, inputs: Any, terms: Terms) -> Response:
+        """Run a request, and again when it was refused for want of room, until its timeout."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + (terms.timeout or self._config.pool.job_timeout)
+        while True:
+            try:
+                return await model.request(inputs, terms)
+            except Overloaded as error:
+                wait_s = error.info.retry_after or 0.1
+                if loop.time() + wait_s > ends:
+                    raise
+                await asyncio.sleep(wait_s)
 
     async def _model(
-        self, reference: str, targets: tuple[Target, ...], task: str | None, precision: str
+        self,
+        reference: str,
+        targets: tuple[Target, ...],
+        task: str | None,
+        precision: str,
+        **terms: Any,
     ) -> AsyncModel:
         await self.initialize()
+        pool = self._config.pool
         found: list[Target] = []
         missing: AccelerateError | None = None
-        for target in targets:
+        for target in (*targets, *pool.fallback):
             try:
                 found.append(await self._concrete(target, task))
             except AccelerateError as error:
@@ -287,14 +320,28 @@ class AsyncAccelerator:
         if not found:
             assert missing is not None
             raise missing
-        spec = await asyncio.to_thread(
-            self._host.resolve_model, reference, name=reference, precision=precision
-        )
+        spec, *degraded = [
+            await asyncio.to_thread(
+                self._host.resolve_model, reference, name=reference, precision=one
+            )
+            for one in (precision, *smaller_than(precision, pool.degrade))
+        ]
         processor = None
         if spec.processor is not None:
             source = self._host.source(reference)
             processor = await asyncio.to_thread(source.processor, spec.processor)
-        model = AsyncModel(self, spec, tuple(found), task or spec.task, processor)
+        model = AsyncModel(
+            self,
+            spec,
+            tuple(dict.fromkeys(found)),
+            task or spec.task,
+            processor,
+            asked=targets[0],
+            degraded=tuple(degraded),
+            **{"recovery_s": pool.recovery_timeout, "durable": pool.durable, **terms},
+        )
+        if not model.asked.covers(found[0]):
+            _log.warning("%s runs on %s: %s", reference, found[0], missing)
         # Where sizes must be fixed they are known with the first inputs, not before.
         if not self._needs_sizes(model.targets):
             await self.submit(model, None)
@@ -311,18 +358,14 @@ class AsyncAccelerator:
         return concrete(target, offers, prefer=preferred.get(task))
 
     def _observe(self, event: events.Event) -> None:
-        if isinstance(event, events.WorkerGone) and event.error is not None:
-            self._metrics.workers_lost += 1
+        assert self._bus is not None
+        self._bus.send(event)
         if isinstance(event, events.WorkerStarted | events.WorkerGone) and event.connection:
             assert self._store is not None
             saving = asyncio.ensure_future(
                 asyncio.to_thread(self._store.save_connection, event.connection)
             )
             self._saving.add(saving)
-
-
-async def _call(model: AsyncModel, inputs: Any) -> Any:
-    return await model(inputs)
 
 
 def _items(inputs: Mapping[str, Any]) -> int:

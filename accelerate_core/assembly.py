@@ -13,7 +13,7 @@ import attrs
 
 from .config import Config, PluginTable
 from .errors import ConfigError, did_you_mean
-from .events import EVENT_TYPES, Event
+from .events import EVENT_TYPES, Event, MetricsRecorded
 from .host import Host
 from .memory_store import MemoryStore
 from .observers import Bus
@@ -28,6 +28,10 @@ TABLES = {
     "sources": "models",
     "listeners": "listeners",
 }
+
+
+#: What a connector is told of that does not say.
+_FOR_PEOPLE = tuple(kind for kind in EVENT_TYPES if kind != MetricsRecorded.kind)
 
 
 @attrs.frozen(kw_only=True)
@@ -99,17 +103,14 @@ def assemble(config: Config, host: Host) -> Iterator[Assembly]:
                 )
         made = host.create("connectors", table.use, table.settings, where=where)
         connectors[name] = (made, table)
-    host.collect("listeners")
     # The store comes last: it is the first thing that touches the disk.
     with contextlib.ExitStack() as stack:
         store = make_store(config, host)
         stack.callback(store.close)
-        bus = Bus()
-        for name, hooks in host.listeners().items():
-            bus.add(name, functools.partial(_call, hooks), hooks)
+        bus = make_bus(host)
         for name, (connector, table) in connectors.items():
             stack.callback(connector.close)
-            bus.add(name, connector.deliver, table.on)
+            bus.add(name, connector.deliver, table.on or _FOR_PEOPLE)
         stack.callback(bus.close)
         yield Assembly(
             backends=backends,
@@ -119,6 +120,15 @@ def assemble(config: Config, host: Host) -> Iterator[Assembly]:
             reports=reports,
             bus=bus,
         )
+
+
+def make_bus(host: Host) -> Bus:
+    """Return a bus with every installed listener on it."""
+    host.collect("listeners")
+    bus = Bus()
+    for name, hooks in host.listeners().items():
+        bus.add(name, functools.partial(_call, hooks), hooks)
+    return bus
 
 
 def used_targets(config: Config, host: Host) -> set[Target]:

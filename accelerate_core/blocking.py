@@ -16,8 +16,11 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from .api import CLOSED, AsyncAccelerator, AsyncModel
+from .api import CLOSED, AsyncAccelerator
+from .calls import AsyncModel, Response, Terms
 from .errors import ConfigError
+from .fleet.report import HealthStatus
+from .metrics import Metrics
 
 T = TypeVar("T")
 
@@ -34,6 +37,10 @@ class Model:
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """Run once; see `AsyncModel.__call__`."""
         return self._owner._wait(self._model(inputs, **options))
+
+    def request(self, inputs: Any, terms: Terms | None = None, **options: Any) -> Response:
+        """Run once and say how the answer came about; see `AsyncModel.request`."""
+        return self._owner._wait(self._model.request(inputs, terms, **options))
 
 
 class Accelerator:
@@ -61,17 +68,17 @@ class Accelerator:
         """Load a model on the first available target; see `AsyncAccelerator.get_model`."""
         return Model(self, self._wait(self._inner.get_model(model_name, **options)))
 
-    def run_concurrent(self, calls: Sequence[tuple[Model, Any]]) -> list[Any]:
-        """Run several (model, inputs) pairs at once; answers in the same order."""
+    def run_concurrent(self, calls: Sequence[tuple[Model, Any]], **options: Any) -> list[Any]:
+        """Run several (model, inputs) pairs at once; see `AsyncAccelerator.run_concurrent`."""
         inner = [(model._model, inputs) for model, inputs in calls]
-        return self._wait(self._inner.run_concurrent(inner))
+        return self._wait(self._inner.run_concurrent(inner, **options))
 
-    def get_metrics(self) -> dict[str, Any]:
-        """Return counts, `avg_inference_time` (ms), `avg_throughput` (items/s), also by model."""
+    def get_metrics(self) -> Metrics:
+        """Return what was counted; see `AsyncAccelerator.get_metrics`."""
         return self._inner.get_metrics()
 
-    def get_health_status(self) -> dict[str, Any]:
-        """Return the health of the workers; see `AsyncAccelerator.get_health_status`."""
+    def get_health_status(self) -> HealthStatus:
+        """Return how the fleet and each worker are; see `AsyncAccelerator.get_health_status`."""
         return self._inner.get_health_status()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ import attrs
 
 from .errors import ErrorInfo
 from .fleet.instructions import Chapter
+from .fleet.metric import Point
 from .types import Cell, Connection, Measurement, RunInfo, RunSummary, Target
 
 
@@ -127,6 +128,15 @@ class WorkerGone(Event):
 
 
 @attrs.frozen(kw_only=True)
+class MetricsRecorded(Event):
+    """Something happened in the fleet that metrics count; for exporters."""
+
+    kind: ClassVar[str] = "metrics_recorded"
+
+    points: tuple[Point, ...]
+
+
+@attrs.frozen(kw_only=True)
 class Regression(Event):
     """A measurement is worse than its history says it should be (sent by analysis plugins)."""
 
@@ -152,6 +162,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         JobFinished,
         WorkerStarted,
         WorkerGone,
+        MetricsRecorded,
         Regression,
     )
 }

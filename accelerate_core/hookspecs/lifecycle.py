@@ -54,5 +54,13 @@ def worker_lost(event: events.WorkerGone) -> None:
 
 
 @hookspec
+def metrics_recorded(event: events.MetricsRecorded) -> None:
+    """Something happened that metrics count: each point is added to its counter or histogram.
+
+    Names, units and attributes follow OpenTelemetry's conventions; docs/pool.md lists them.
+    """
+
+
+@hookspec
 def regression(event: events.Regression) -> None:
     """An analysis found a measurement worse than its history."""

@@ -10,6 +10,7 @@ import attrs
 
 from .. import events
 from ..errors import ErrorInfo
+from ..fleet.metric import ERROR, MODEL, Point
 from ..types import (
     AdapterInfo,
     Cell,
@@ -183,6 +184,13 @@ def every_event(text: str = "minilm") -> list[events.Event]:
         ),
         events.WorkerStarted(**base, worker_id="cpu-1", epoch=1, connection=connection()),
         events.WorkerGone(**base, worker_id="cpu-1", epoch=1, target=Target("cpu"), error=error),
+        events.MetricsRecorded(
+            **base,
+            points=(
+                Point("accelerate.job.duration", "histogram", "s", 0.0125, {MODEL: text}),
+                Point("accelerate.worker.losses", "counter", "{worker}", 1, {ERROR: "crash"}),
+            ),
+        ),
         events.Regression(
             **base,
             series_key="ab" * 32,

@@ -46,8 +46,13 @@ def test_a_model_is_called_with_arrays(onnx: str, folders: Any) -> None:
         metrics = accelerator.get_metrics()
         assert metrics["requests"] == 1 and metrics["items"] == 3
         assert metrics["avg_inference_time"] > 0 and metrics["avg_throughput"] > 0
-        assert accelerator.get_health_status()["workers"] == {"cpu-1": "cpu"}
-    assert accelerator.get_health_status()["status"] == "closed"
+        health = accelerator.get_health_status()
+        assert health["status"] == "healthy" and health.reasons == ()
+        assert [(one.id, str(one.target), one.state) for one in health.workers] == [
+            ("cpu-1", "cpu", "ready")
+        ]
+        assert health.workers[0].models == (onnx,)
+    assert accelerator.get_health_status().status == "closed"
     assert threading.active_count() <= before
 
 
@@ -117,8 +122,8 @@ def test_options_are_checked_at_once(options: dict[str, Any], error: type[Except
 
 
 def test_an_option_of_a_model_that_is_not_built_is_refused(onnx: str, folders: Any) -> None:
-    with Accelerator(**folders) as accelerator, pytest.raises(Unsupported, match="fault_tolerance"):
-        accelerator.get_model(model_name=onnx, fault_tolerance={"recovery_timeout": 3})
+    with Accelerator(**folders) as accelerator, pytest.raises(Unsupported, match="tensor_sharing"):
+        accelerator.get_model(model_name=onnx, enable_tensor_sharing=True)
 
 
 def test_a_closed_accelerator_says_so(onnx: str, folders: Any) -> None:

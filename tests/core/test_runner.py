@@ -56,7 +56,7 @@ class Fleet:
         self.runner = Runner(
             {"fake": backend or FakeBackend(FakeSettings(**plan))},
             context,
-            observer=self.told.append,
+            observer=self.observe,
             **options,
         )
 
@@ -66,6 +66,10 @@ class Fleet:
     async def __aexit__(self, *_: object) -> None:
         await self.runner.close()
         assert not self.runner.live()
+
+    def observe(self, event: events.Event) -> None:
+        if not isinstance(event, events.MetricsRecorded):
+            self.told.append(event)
 
     def kinds(self) -> list[str]:
         return [one.kind for one in self.told]

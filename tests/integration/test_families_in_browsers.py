@@ -67,5 +67,5 @@ def test_a_family_computes_in_a_browser_what_it_computes_natively(
         assert native.keys() == {tensor.name for tensor in spec.outputs}
         assert relative_l2(browser, native) < LIMIT, reference
     assert accelerator.get_health_status()["workers_lost"] == 0
-    targets = sorted(accelerator.get_health_status()["workers"].values())
+    targets = sorted(str(one.target) for one in accelerator.get_health_status().workers)
     assert targets == ["cpu", "wasm/ort:chromium-headless-shell"]

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a fleet is, read from what its machine knows. Pure; nothing is changed or asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from ..types import Target
+from .state import Fleet, WorkerState, WorkerStatus
+
+Verdict = Literal["healthy", "degraded", "unhealthy", "closed"]
+
+#: A worker that was lost longer ago is made up for.
+RECENT_NS = 60_000_000_000
+
+
+@attrs.frozen(kw_only=True)
+class WorkerHealth:
+    """Say how one worker is."""
+
+    id: str
+    #: "starting" (or being mended), "ready", "busy" (no room left), "suspect" (silent),
+    #: "stopping".
+    state: str
+    target: Target
+    epoch: int  #: counts how often it was started or mended
+    models: tuple[str, ...] = ()  #: loaded ones
+    jobs: int = 0  #: placed here, those that wait for a model included
+    slots: int = 1  #: jobs it runs at once
+    doing: str = ""  #: what it says of a model it loads
+    age_s: float = 0.0
+
+
+class ByName:
+    """Let the fields of an attrs class be read as those of a mapping, too: `status["workers"]`."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a field; KeyError for one that is not there."""
+        if name not in {field.name for field in attrs.fields(type(self))}:  # type: ignore[arg-type]
+            raise KeyError(name)
+        return getattr(self, name)
+
+
+@attrs.frozen(kw_only=True)
+class HealthStatus(ByName):
+    """Say how a fleet is; `status` in one word, `reasons` why it is not healthy."""
+
+    status: Verdict
+    reasons: tuple[str, ...] = ()
+    workers: tuple[WorkerHealth, ...] = ()
+    jobs_pending: int = 0  #: accepted, and not dispatched yet
+    workers_lost: int = 0  #: since the beginning
+    plugin_problems: tuple[str, ...] = ()
+
+
+def workers(
+    fleet: Fleet, now_ns: int, name_of: Callable[[str], str] = str
+) -> tuple[WorkerHealth, ...]:
+    """Return every worker of a fleet, in order of starting."""
+    return tuple(_worker(one, now_ns, name_of) for one in list(fleet.workers.values()))
+
+
+def verdict(
+    known: Sequence[WorkerHealth],
+    *,
+    pending: int,
+    lost: int,
+    lost_ns: int | None,
+    now_ns: int,
+    plugin_problems: tuple[str, ...] = (),
+) -> HealthStatus:
+    """Return how a fleet is. `lost_ns` is when it lost its last worker, of `lost` in all.
+
+    It is unhealthy when jobs wait and no worker is there or comes, degraded when a worker is in
+    doubt or was lost lately, or a plugin was skipped.
+    """
+    reasons: list[str] = []
+    usable = [one for one in known if one.state in ("starting", "ready", "busy")]
+    is_stuck = pending > 0 and not usable
+    if is_stuck:
+        reasons.append(f"{pending} jobs wait, and no worker is there or comes")
+    reasons += [f"{one.id} is silent" for one in known if one.state == WorkerStatus.SUSPECT]
+    if lost_ns is not None and now_ns - lost_ns < RECENT_NS:
+        reasons.append(f"a worker was lost {(now_ns - lost_ns) / 1e9:.0f} s ago")
+    reasons += plugin_problems
+    return HealthStatus(
+        status="unhealthy" if is_stuck else "degraded" if reasons else "healthy",
+        reasons=tuple(reasons),
+        workers=tuple(known),
+        jobs_pending=pending,
+        workers_lost=lost,
+        plugin_problems=plugin_problems,
+    )
+
+
+def utilisation(known: Sequence[WorkerHealth]) -> float | None:
+    """Return the part of all slots that is taken now; None without workers."""
+    slots = sum(one.slots for one in known if one.state in ("ready", "busy", "suspect"))
+    return min(1.0, sum(one.jobs for one in known) / slots) if slots else None
+
+
+def _worker(one: WorkerState, now_ns: int, name_of: Callable[[str], str]) -> WorkerHealth:
+    slots = one.info.slots if one.info is not None else 1
+    is_busy = one.status is WorkerStatus.READY and len(one.jobs) >= slots
+    return WorkerHealth(
+        id=one.id,
+        state="busy" if is_busy else str(one.status),
+        target=one.info.target if one.info is not None else one.target,
+        epoch=one.epoch,
+        models=tuple(sorted({name_of(key) for key in tuple(one.models)})),
+        jobs=len(one.jobs),
+        slots=slots,
+        doing=one.doing,
+        age_s=round(max(0, now_ns - one.started_ns) / 1e9, 3),
+    )
