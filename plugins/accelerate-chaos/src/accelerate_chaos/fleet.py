@@ -60,6 +60,10 @@ class Fleet:
                 found[worker_id] = Victim(worker, self.relay)
         return found
 
+    def launches(self) -> dict[str, int]:
+        """Return the root of every browser that was started, by the tag of its launch."""
+        return {tag: pid for tag, (pid, _) in self._launches.items()}
+
     def left(self) -> tuple[int, int]:
         """Count the processes and folders of this fleet's launches that are still there."""
         running = sum(len(processes.members(tag, pid)) for tag, (pid, _) in self._launches.items())

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kill the process that runs a fleet, start another, and see what was lost or left behind.
+
+The caller asks the new process again for what the old one had not answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from accelerate_browser import processes
+
+from accelerate_core.errors import WorkerLost
+from accelerate_core.host import Host
+
+from .checker import Checker
+from .experiment import Plan
+from .records import Request, Row, Struck
+from .workload import tiny
+
+#: A coordinator that answers nothing for this long is given up.
+_PATIENCE_S = 90.0
+
+
+async def run(host: Host, plan: Plan) -> Row:
+    """Return what became of the requests while their coordinator was killed every so often."""
+    crashing = _Crashing(host, plan)
+    await crashing.run(await tiny(host))
+    return crashing.row()
+
+
+class _Crashing:
+    def __init__(self, host: Host, plan: Plan) -> None:
+        self._host = host
+        self._plan = plan
+        self._checker = Checker()
+        self._began_ns = time.perf_counter_ns()
+        self._asked_ns: dict[int, int] = {}
+        self._requests: dict[int, Request] = {}
+        self._struck: list[Struck] = []
+        self._launches: dict[str, int] = {}
+        self._expected: Any = ()
+
+    async def run(self, workload: Any) -> None:
+        self._expected = workload.expected
+        while pending := [n for n in range(self._plan.requests) if n not in self._requests]:
+            before = len(self._requests)
+            await self._life(pending)
+            if len(self._requests) == before:
+                raise WorkerLost("the coordinator answered nothing", where="host_crash")
+
+    def row(self) -> Row:
+        left = sum(len(processes.members(tag, pid)) for tag, pid in self._launches.items())
+        state = self._host.context.state_dir
+        folders = sum(
+            folder.exists()
+            for tag in self._launches
+            for folder in (state / "launches" / tag, Path("/tmp") / f"accelerate-{tag}")
+        )
+        return Row(
+            scenario=self._plan.scenario,
+            strategy=self._plan.fleet.strategy or "none",
+            targets=tuple(map(str, self._plan.fleet.targets)),
+            seed=self._plan.seed,
+            rate=self._plan.rate,
+            deadline_s=self._plan.deadline_s,
+            began_ns=self._began_ns,
+            requests=tuple(self._requests[number] for number in sorted(self._requests)),
+            struck=tuple(self._struck),
+            findings=self._checker.findings(),
+            processes_left=left,
+            folders_left=folders,
+        )
+
+    async def _life(self, pending: list[int]) -> None:
+        """Let one coordinator answer until it is killed, or done."""
+        process = await self._start(pending)
+        killing: asyncio.Task[None] | None = None
+        try:
+            while line := await self._line(process):
+                said = json.loads(line)
+                self._launches.update(said.get("launches", {}))
+                if said.get("done"):
+                    break
+                if "request" in said:
+                    self._hear(said)
+                    # The clock runs from the first answer: before, there is nothing to lose.
+                    killing = killing or asyncio.create_task(self._kill(process))
+        finally:
+            if killing is not None:
+                killing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await killing
+            assert process.stdin is not None
+            process.stdin.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), 30.0)
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    async def _start(self, pending: list[int]) -> Process:
+        now = time.perf_counter_ns()
+        for number in pending:
+            if number not in self._asked_ns:
+                self._asked_ns[number] = now
+                self._checker.asked(f"r{number}", self._expected[number % len(self._expected)])
+        context = self._host.context
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "accelerate_chaos.coordinator",
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            env={
+                **os.environ,
+                "ACCELERATE_CACHE_DIR": str(context.cache_dir),
+                "ACCELERATE_STATE_DIR": str(context.state_dir),
+            },
+            start_new_session=True,
+            limit=1 << 20,
+        )
+        told = {
+            "targets": [str(target) for target in self._plan.fleet.targets],
+            "strategy": self._plan.fleet.strategy,
+            "settings": {
+                "max_workers": self._plan.fleet.settings.max_workers,
+                "min_workers": self._plan.fleet.settings.min_workers,
+            },
+            "requests": pending,
+            "rate": self._plan.rate,
+            "deadline_s": self._plan.deadline_s + _PATIENCE_S,
+        }
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(told).encode() + b"\n")
+        await process.stdin.drain()
+        return process
+
+    async def _line(self, process: Process) -> bytes:
+        assert process.stdout is not None
+        try:
+            return await asyncio.wait_for(process.stdout.readline(), _PATIENCE_S)
+        except TimeoutError:
+            return b""
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        number = said["request"]
+        request, error = f"r{number}", said.get("error")
+        now = time.perf_counter_ns()
+        if error is not None:
+            self._checker.refused(request, WorkerLost(error))
+        else:
+            outputs = {
+                name: np.asarray(value, np.float32) for name, value in said["outputs"].items()
+            }
+            self._checker.answered(request, outputs, str(number))
+        self._requests[number] = Request(
+            number=number, asked_ns=self._asked_ns[number], ended_ns=now, error=error
+        )
+        last = self._struck[-1] if self._struck else None
+        if last is not None and not last.recovery_ms:
+            self._struck[-1] = attrs.evolve(last, recovery_ms=((now - last.at_ns) / 1e6,))
+
+    async def _kill(self, process: Process) -> None:
+        await asyncio.sleep(self._plan.every_s)
+        at_ns = time.perf_counter_ns()
+        os.kill(process.pid, signal.SIGKILL)
+        await process.wait()
+        seen = f"pid {process.pid} ended with {process.returncode}"
+        self._struck.append(Struck(fault="host_crash", at_ns=at_ns, seen=seen))
