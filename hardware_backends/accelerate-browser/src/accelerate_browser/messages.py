@@ -101,7 +101,8 @@ class Pong(_Message, frozen=True, kw_only=True):
     """Answer a Ping, from the page's script."""
 
     sequence: int
-    #: Counts what the compute thread did; it stands still while the thread is stuck.
+    #: Counts what the compute thread said; while it runs something it says so ten times a second,
+    #: and stands still while it is stuck or computes without a pause, as WebAssembly does.
     progress: int
     running: int  #: requests in the compute thread
 
@@ -119,7 +120,7 @@ class Loaded(_Message, frozen=True, kw_only=True):
 
 
 class Done(_Message, frozen=True, kw_only=True):
-    """A run, fetch, release, unload or memory request is answered."""
+    """A run, fetch, release, unload or renew request is answered."""
 
     id: int
     tensors: tuple[TensorHeader, ...] = ()
@@ -218,6 +219,21 @@ class Cancel(_Message, frozen=True, kw_only=True):
     grace_ms: float = 1000.0
 
 
+class Renew(_Message, frozen=True, kw_only=True):
+    """Go on with another compute thread, and so another device, without models.
+
+    What runs fails; answered by Done when the new thread's engine is ready.
+    """
+
+    id: int
+
+
+class Reopen(_Message, frozen=True, kw_only=True):
+    """Load the page anew, at this address: it carries another token."""
+
+    url: str
+
+
 class Echo(_Message, frozen=True, kw_only=True):
     """Send the tensors back unchanged; answered by Done. For measuring the bridge itself."""
 
@@ -232,4 +248,6 @@ class Bye(_Message, frozen=True, kw_only=True):
 
 
 FromPage: TypeAlias = Hello | Ready | Pong | Loaded | Done | Failed | Notice
-FromHost: TypeAlias = Welcome | Ping | Load | Run | Fetch | Release | Unload | Cancel | Echo | Bye
+FromHost: TypeAlias = (
+    Welcome | Ping | Load | Run | Fetch | Release | Unload | Cancel | Renew | Reopen | Echo | Bye
+)

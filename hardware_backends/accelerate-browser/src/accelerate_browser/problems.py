@@ -23,8 +23,15 @@ class Interrupted(WorkerLost):
     Where it goes unanswered it is a WorkerLost like any other.
     """
 
-    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message, where=where, hint=hint)
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint, reason=reason)
         self.info = attrs.evolve(self.info, kind=WorkerLost.__name__)
 
 
@@ -43,6 +50,13 @@ _KINDS: dict[str, tuple[type[AccelerateError], str | None]] = {
     ),
 }
 
+#: A device goes with the compute thread that holds it.
+_REASONS = {
+    "device_lost": "device_lost",
+    "cancelled": "device_lost",
+    "out_of_memory": "out_of_memory",
+}
+
 
 def to_error(error: PageError, where: str) -> AccelerateError:
     """Return the typed error; what an engine did not foresee is the engine's fault."""
@@ -51,4 +65,11 @@ def to_error(error: PageError, where: str) -> AccelerateError:
     if kind is PluginError:
         message = f"the page failed unexpectedly: {error.name}: {message}"
         hint = "The log at level DEBUG has the JavaScript stack."
-    return kind(message, where=where, hint=hint)
+    return kind(message, where=where, hint=hint, reason=_REASONS.get(error.kind))
+
+
+def lost_page(error: PageError, where: str) -> WorkerLost:
+    """Return the error of a page that cannot go on. "unavailable": it got no other device."""
+    reasons = {**_REASONS, "unavailable": "device_lost"}
+    message = f"the page failed: {error.message or error.name}"
+    return WorkerLost(message, where=where, reason=reasons.get(error.kind, "crash"))

@@ -113,6 +113,28 @@ def first_child(pid: int) -> int | None:
     return next((child.pid for child in children if is_running(child)), None)
 
 
+def page_process(pid: int) -> psutil.Process | None:
+    """Return the process a browser's page lives in: its largest renderer. None where unknown.
+
+    Browsers keep spare renderers; the one with an engine in it is larger than those.
+    """
+    import psutil
+
+    found: list[tuple[int, psutil.Process]] = []
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error, OSError):
+                if _is_renderer(child.cmdline()):
+                    found.append((child.memory_info().rss, child))
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def _is_renderer(command: list[str]) -> bool:
+    if "-contentproc" in command:  # Firefox; the last word is the kind
+        return command[-1] == "tab"
+    return "--type=renderer" in command or command[:1] == ["WebKitWebProcess"]
+
+
 def members(tag: str, session: int | None = None) -> list[psutil.Process]:
     """Return the running processes of a launch, parents before children.
 

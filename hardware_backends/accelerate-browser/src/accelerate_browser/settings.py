@@ -30,7 +30,7 @@ class BrowserSettings:
     #: Seconds from starting a browser until its page has connected and its engine is ready.
     start_timeout_s: float = attrs.field(default=90.0, validator=_positive)
     #: Seconds between two questions for a sign of life.
-    heartbeat_s: float = attrs.field(default=1.0, validator=_positive)
+    heartbeat_s: float = attrs.field(default=0.1, validator=_positive)
     #: Seconds without a sign of life after which a page is lost.
     heartbeat_timeout_s: float = attrs.field(default=10.0, validator=_positive)
     #: Seconds a cancelled request has to stop before the page's compute thread is replaced.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
-from accelerate_core.errors import ModelError, WorkerLost, did_you_mean
+from accelerate_core.errors import ModelError, Unsupported, WorkerLost, did_you_mean
+from accelerate_core.fleet.policy import Mend
 from accelerate_core.inputs import check_inputs
 from accelerate_core.protocols import Context, SessionId, Worker
 from accelerate_core.sessions import Sessions
@@ -31,12 +32,12 @@ from accelerate_core.types import (
     WorkerInfo,
 )
 
-from . import codec
+from . import codec, happenings, mending
 from .bridge import Answer, Bridge, Build, Connection
 from .codec import OnPage, Raw, Sendable
 from .hookspecs.engine import EngineModule
 from .hookspecs.launcher import Launched
-from .messages import Done, Fetch, Notice, Release, Run
+from .messages import Done, Fetch, Release, Run
 from .models import Loader, SizedModel
 from .problems import Interrupted
 from .settings import BrowserSettings
@@ -64,6 +65,8 @@ class Parts:
 class BrowserWorker(Worker):
     """Load and run models in one page. A page runs one request at a time."""
 
+    relays = True
+
     def __init__(
         self,
         info: WorkerInfo,
@@ -80,9 +83,9 @@ class BrowserWorker(Worker):
         self._ctx = ctx
         #: The page's end of the bridge, for measuring the bridge itself.
         self.connection = parts.connection
+        self._module = module
         self._models: dict[str, SizedModel] = {}  # by handle id
         self._numbers = itertools.count(1)
-        self._sessions = Sessions(str(info.target), self)
         self._events: asyncio.Queue[WorkerEvent | None] = asyncio.Queue()
         self._closing: asyncio.Task[None] | None = None
         self._loader = Loader(
@@ -94,15 +97,32 @@ class BrowserWorker(Worker):
             ask=self._request,
             tell=self._tell_progress,
         )
-        self._tasks = [
-            asyncio.create_task(
-                self.connection.watch(settings.heartbeat_s, settings.heartbeat_timeout_s)
-            ),
-            asyncio.create_task(self._watch_browser()),
-            asyncio.create_task(self._watch_notices()),
+        self._autopsy = mending.Autopsy(parts.launched)
+        self._tasks = [self._autopsy.gone, asyncio.create_task(self._watch_browser())]
+        self._page_tasks: list[asyncio.Task[None]] = []
+        self._attend(parts.connection)
+
+    def _attend(self, connection: Connection) -> None:
+        """Watch over a page's connection, and forget all that was on one before it."""
+        for task in self._page_tasks:
+            task.cancel()
+        self._parts.hub.workers.pop(self.id, None)
+        self.connection, self.id = connection, connection.id
+        self._parts.hub.workers[self.id] = self
+        self._forget()
+        connection.explain = self._autopsy.explain
+        connection.lost.add_done_callback(self._on_lost)
+        watch = connection.watch(
+            self._settings.heartbeat_s, self._settings.heartbeat_timeout_s, self._tell_silence
+        )
+        self._page_tasks = [
+            asyncio.create_task(work)
+            for work in (watch, self._watch_notices(connection), self._autopsy.learn())
         ]
-        self.connection.lost.add_done_callback(self._on_lost)
-        parts.hub.workers[self.id] = self
+
+    def _forget(self) -> None:
+        self._models.clear()
+        self._sessions = Sessions(str(self.info.target), self)
 
     # --- models -------------------------------------------------------------------------------
 
@@ -254,6 +274,28 @@ class BrowserWorker(Worker):
 
     # --- life ---------------------------------------------------------------------------------
 
+    async def mend(self, how: Mend) -> None:
+        """Give the page another compute thread and device, or load it anew in its browser.
+
+        Unsupported for a page that does not answer.
+        """
+        if how is Mend.RESTART:
+            raise Unsupported("a page does not restart its browser", where=str(self.info.target))
+        within_s, old = self._settings.start_timeout_s, self.connection
+        if how is Mend.DEVICE:
+            await mending.renew(old, within_s)
+            self._forget()
+            return
+        old.lost.remove_done_callback(self._on_lost)  # that it goes is no loss
+        try:
+            where, gone = str(self.info.target), self._autopsy.gone
+            bridge = self._parts.bridge
+            following = await mending.reopen(old, bridge, self._module, where, gone, within_s)
+        except BaseException:
+            old.lost.add_done_callback(self._on_lost)
+            raise
+        self._attend(following)
+
     async def memory(self) -> int | None:
         """Return the PSS of the browser's process tree in bytes, or None where unknown."""
         return await asyncio.to_thread(self._parts.launched.memory)
@@ -282,9 +324,10 @@ class BrowserWorker(Worker):
                 self.connection.lose("the worker was closed")
             else:
                 await self.connection.close("the worker was closed")
-            for task in self._tasks:
+            tasks = [*self._tasks, *self._page_tasks]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await parts.launched.close(kill=kill)
         finally:
             parts.lease.release()
@@ -292,17 +335,19 @@ class BrowserWorker(Worker):
 
     def _on_lost(self, lost: asyncio.Future[WorkerLost]) -> None:
         self._parts.hub.workers.pop(self.id, None)
-        message = str(lost.result())
-        self._events.put_nowait(WorkerEvent(kind=WorkerEventKind.LOST, message=message))
+        self._events.put_nowait(happenings.loss(lost.result()))
         self._events.put_nowait(None)
 
     async def _watch_browser(self) -> None:
-        gone = await self._parts.launched.wait_gone()
+        gone = await asyncio.shield(self._autopsy.gone)
         self.connection.lose("the browser ended", gone.to_error())
 
-    async def _watch_notices(self) -> None:
+    async def _watch_notices(self, connection: Connection) -> None:
         while True:
-            self._events.put_nowait(_event(await self.connection.notices.get()))
+            self._events.put_nowait(happenings.noticed(await connection.notices.get()))
+
+    def _tell_silence(self, silent_ms: float | None) -> None:
+        self._events.put_nowait(happenings.silence(silent_ms))
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -347,11 +392,3 @@ def _check_keep(spec: ModelSpec, keep: Collection[str]) -> None:
                 accepted=known,
                 hint=did_you_mean(name, known),
             )
-
-
-def _event(notice: Notice) -> WorkerEvent:
-    try:
-        kind = WorkerEventKind(notice.event)
-    except ValueError:
-        kind = WorkerEventKind.LOG
-    return WorkerEvent(kind=kind, message=notice.message, data=dict(notice.data))

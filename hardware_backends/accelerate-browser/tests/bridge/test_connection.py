@@ -154,8 +154,9 @@ async def test_everything_in_flight_fails_when_the_socket_goes(meet: Meet) -> No
     for request in requests:
         with pytest.raises(errors.WorkerLost, match="I give up"):
             await request
-    with pytest.raises(errors.WorkerLost):
+    with pytest.raises(errors.WorkerLost) as caught:
         await met.connection.request(_echo)
+    assert caught.value.info.reason == "connection"
 
 
 async def test_a_page_that_fails_as_a_whole_is_lost(meet: Meet) -> None:
@@ -176,6 +177,50 @@ async def test_signs_of_life_keep_a_page_and_silence_loses_it(meet: Meet) -> Non
         lost = await met.connection.lost
     assert "no sign of life" in str(lost)
     await watch
+
+
+async def test_a_silent_page_is_doubted_early_and_trusted_again_when_it_is_heard(
+    meet: Meet,
+) -> None:
+    met, told = await meet(), asyncio.Queue()
+    watch = asyncio.create_task(met.connection.watch(0.05, 5, told.put_nowait))
+    message, _ = await met.page.hear()
+    await met.page.send(Pong(sequence=message.sequence, progress=0, running=0))
+    begin = asyncio.get_running_loop().time()
+    async with asyncio.timeout(2):
+        first, second = await told.get(), await told.get()
+    assert 50 < first < second and met.connection.is_silent
+    assert asyncio.get_running_loop().time() - begin < 0.5
+    await met.page.send(Notice(event="log"))  # anything is a sign of life
+    async with asyncio.timeout(2):
+        while await told.get() is not None:
+            pass
+    assert not met.connection.lost.done()
+    met.connection.lose("enough")
+    await watch
+
+
+async def test_a_page_that_computes_says_so_apart_from_its_heartbeat(meet: Meet) -> None:
+    met = await meet()
+    for progress, running in ((4, 0), (5, 0), (6, 1), (6, 1), (7, 1)):
+        await met.page.send(Pong(sequence=1, progress=progress, running=running))
+    await met.page.send(Notice(event="log"))
+    heard = []
+    async with asyncio.timeout(2):
+        while not heard or heard[-1] != "log":
+            heard.append((await met.connection.notices.get()).event)
+    assert heard == ["progress", "progress", "log"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("unavailable", "device_lost"), ("out_of_memory", "out_of_memory"), ("internal", "crash")],
+)
+async def test_a_page_that_fails_as_a_whole_says_why(meet: Meet, kind: str, reason: str) -> None:
+    met = await meet()
+    error = PageError(name="Error", message="all is lost", kind=kind)
+    await met.page.send(Failed(id=None, error=error))
+    assert (await met.connection.lost).info.reason == reason
 
 
 async def test_a_page_that_stops_reading_is_lost_and_frees_the_sender(meet: Meet) -> None:

@@ -76,8 +76,9 @@ async def test_a_busy_page_is_not_lost_and_a_hanging_one_is_in_time(
         if "--type=renderer" in process.cmdline():
             process.send_signal(signal.SIGSTOP)
     stopped = time.perf_counter()
-    with pytest.raises(WorkerLost, match="no sign of life"):
+    with pytest.raises(WorkerLost, match="no sign of life") as caught:
         await running
+    assert caught.value.info.reason == "hang"
     assert 0.3 < time.perf_counter() - stopped < 2
 
 

@@ -18,6 +18,7 @@ class Compute {
   readonly #gpu: GpuOwner | null;
   readonly #engine: Promise<Engine>;
   #progressAt = 0;
+  #ticking: ReturnType<typeof setInterval> | undefined;
 
   constructor(welcome: Welcome, generation: number) {
     this.#welcome = welcome;
@@ -64,6 +65,7 @@ class Compute {
   async request(message: Request, tensors: (NamedTensor | NamedRef)[]): Promise<void> {
     const abort = new AbortController();
     this.#running.set(message.id, abort);
+    this.#ticking ??= setInterval(this.#progress, PROGRESS_MS);
     try {
       const engine = await this.#engine;
       const work = () => this.#answer(engine, message, tensors, abort.signal);
@@ -75,6 +77,10 @@ class Compute {
       if (error instanceof WebAssembly.RuntimeError) post({ kind: "broken", reason: describe(error) });
     } finally {
       this.#running.delete(message.id);
+      if (this.#running.size === 0) {
+        clearInterval(this.#ticking);
+        this.#ticking = undefined;
+      }
     }
   }
 

@@ -31,6 +31,7 @@ export class ComputeThread {
   #worker: Worker;
   #generation = 0;
   #isReady = false;
+  #renewal: number | null = null;
   #onDisposed: (() => void) | null = null;
 
   /** Counts what the compute thread said; it stands still while that thread is stuck. */
@@ -61,6 +62,13 @@ export class ComputeThread {
     }, graceMs);
     this.#cancelled.set(id, timer);
     this.#post({ kind: "cancel", id });
+  }
+
+  /** Go on with another thread, and so another device, without models. */
+  renew(id: number): void {
+    this.#loaded.clear();
+    this.#renewal = id;
+    this.#replace("the host asked for it", "device_lost");
   }
 
   /** Let the engine free what it holds, then stop the thread. */
@@ -108,7 +116,9 @@ export class ComputeThread {
     switch (message.kind) {
       case "ready":
         if (!this.#isReady) this.#listener.ready(message.message);
+        if (this.#renewal !== null) this.#listener.answer({ type: "Done", id: this.#renewal }, []);
         this.#isReady = true;
+        this.#renewal = null;
         break;
       case "answer":
         this.#answer(message.message, message.tensors);
@@ -177,11 +187,15 @@ export class ComputeThread {
   }
 
   #restart(reason: string, kind: ErrorKind = "device_lost"): void {
-    this.terminate();
     if (!this.#isReady || this.#isTooOften()) {
       this.#fail(toPageError(new PageFailure("unavailable", `The compute thread failed: ${reason}`)));
       return;
     }
+    this.#replace(reason, kind);
+  }
+
+  #replace(reason: string, kind: ErrorKind): void {
+    this.terminate();
     this.#listener.notice("device_lost", `The compute thread is replaced: ${reason}`, { reason });
     const error = toPageError(new PageFailure(kind, `The compute thread was replaced: ${reason}`));
     for (const id of [...this.#pending.keys()]) {

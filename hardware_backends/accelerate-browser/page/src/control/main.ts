@@ -58,6 +58,13 @@ class Page {
       throw new FrameError(`${message.type} before Welcome`);
     } else if (message.type === "Cancel") {
       this.#compute.cancel(message.id, message.grace_ms ?? undefined);
+    } else if (message.type === "Renew") {
+      this.#compute.renew(message.id);
+    } else if (message.type === "Reopen") {
+      this.#compute.terminate();
+      // Only the fragment differs, so going there would not load anything.
+      history.replaceState(null, "", message.url);
+      location.reload();
     } else if (message.type === "Bye") {
       void this.#compute.dispose().then(() => {
         this.#socket.close(1000, "bye");

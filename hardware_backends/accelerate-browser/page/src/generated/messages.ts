@@ -93,7 +93,7 @@ export interface Loaded {
   details?: Readonly<Record<string, unknown>>;
 }
 
-/** A run, fetch, release, unload or memory request is answered. */
+/** A run, fetch, release, unload or renew request is answered. */
 export interface Done {
   type: "Done";
   id: number;
@@ -186,6 +186,18 @@ export interface Cancel {
   grace_ms?: number;
 }
 
+/** Go on with another compute thread, and so another device, without models. */
+export interface Renew {
+  type: "Renew";
+  id: number;
+}
+
+/** Load the page anew, at this address: it carries another token. */
+export interface Reopen {
+  type: "Reopen";
+  url: string;
+}
+
 /** Send the tensors back unchanged; answered by Done. For measuring the bridge itself. */
 export interface Echo {
   type: "Echo";
@@ -200,7 +212,7 @@ export interface Bye {
 }
 
 export type FromPage = Hello | Ready | Pong | Loaded | Done | Failed | Notice;
-export type FromHost = Welcome | Ping | Load | Run | Fetch | Release | Unload | Cancel | Echo | Bye;
+export type FromHost = Welcome | Ping | Load | Run | Fetch | Release | Unload | Cancel | Renew | Reopen | Echo | Bye;
 
 /** Fields of every message: [required, optional]. Any other field is an error. */
 export const FIELDS: Readonly<Record<string, readonly [readonly string[], readonly string[]]>> = {
@@ -223,6 +235,8 @@ export const FIELDS: Readonly<Record<string, readonly [readonly string[], readon
   Release: [["id", "ref"], []],
   Unload: [["id", "model"], []],
   Cancel: [["id"], ["grace_ms"]],
+  Renew: [["id"], []],
+  Reopen: [["url"], []],
   Echo: [["id", "tensors"], []],
   Bye: [[], ["reason"]],
 };

@@ -20,6 +20,8 @@ const FROM_HOST: ReadonlySet<string> = new Set<FromHost["type"]>([
   "Release",
   "Unload",
   "Cancel",
+  "Renew",
+  "Reopen",
   "Echo",
   "Bye",
 ]);

@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -32,14 +33,15 @@ from ..messages import (
     Pong,
     Ready,
     Release,
+    Renew,
     Run,
     TensorHeader,
     Unload,
 )
-from ..problems import to_error
+from ..problems import lost_page, to_error
 from .answers import Answer, Answers
 
-Request = Load | Run | Fetch | Release | Unload | Echo
+Request = Load | Run | Fetch | Release | Unload | Renew | Echo
 #: Makes a request from its number and the headers of its tensors.
 Build = Callable[[int, tuple[TensorHeader, ...]], Request]
 
@@ -72,6 +74,8 @@ class Connection:
         #: How often the page lost its device, and with it every tensor it kept.
         self.device_losses = 0
         self.last_pong: Pong | None = None
+        #: Asked once when the socket ends unasked: what it is a consequence of, or None.
+        self.explain: Callable[[], Awaitable[WorkerLost | None]] | None = None
         self._socket = socket
         self._transport = transport
         self._where = where
@@ -85,6 +89,12 @@ class Connection:
         # One upload at a time keeps a small message at most one chunk away from the wire.
         self._upload = asyncio.Lock()
         self._unanswered_pings = 0
+        self._heard_at = time.monotonic()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it left more than one question for a sign of life unanswered."""
+        return self._unanswered_pings >= 2
 
     # --- asking -------------------------------------------------------------------------------
 
@@ -148,7 +158,7 @@ class Connection:
         try:
             await self._socket.send_bytes(frame)
         except (ConnectionError, RuntimeError) as error:
-            raise self.lose(f"the page's socket broke: {error}") from error
+            raise await self._ended(f"the page's socket broke: {error}") from error
         # A page that stopped reading blocks `send_bytes`; losing it unblocks with no error.
         self._check_open()
 
@@ -164,6 +174,7 @@ class Connection:
         try:
             while (message := await self._socket.receive()).type is WSMsgType.BINARY:
                 self._unanswered_pings = 0
+                self._heard_at = time.monotonic()
                 self._hear(message.data)
             if message.type is WSMsgType.TEXT:
                 raise FrameError("only binary frames are spoken here")
@@ -177,7 +188,7 @@ class Connection:
             self._on_refused("frame")
             await self.refuse(error.code, reason)
         finally:
-            self.lose(reason)
+            await self._ended(reason)
 
     def _hear(self, frame: bytes) -> None:
         read = frames.decode(frame)
@@ -198,7 +209,7 @@ class Connection:
         elif isinstance(message, Failed):
             self._hear_failed(message)
         elif isinstance(message, Pong):
-            self.last_pong = message
+            self._hear_pong(message)
         elif isinstance(message, Notice):
             self.device_losses += message.event == "device_lost"
             self.notices.put_nowait(message)
@@ -209,6 +220,11 @@ class Connection:
         elif isinstance(message, Hello):
             self.said_hello.set_result(message)
 
+    def _hear_pong(self, message: Pong) -> None:
+        before, self.last_pong = self.last_pong, message
+        if message.running and before is not None and message.progress != before.progress:
+            self.notices.put_nowait(Notice(event="progress"))
+
     def _hear_failed(self, message: Failed) -> None:
         if message.error.stack:
             self._log.debug("%s: %s", self._where, message.error.stack)
@@ -218,7 +234,7 @@ class Connection:
         elif not self.ready.done():
             self._fail_start(error)
         else:
-            self.lose(f"the page failed: {message.error.message}")
+            self.lose("the page failed", lost_page(message.error, self._where))
 
     def _settle(self, number: int, outcome: Answer | AccelerateError) -> None:
         if number in self._given_up:
@@ -238,27 +254,50 @@ class Connection:
 
     # --- living and dying ---------------------------------------------------------------------
 
-    async def watch(self, interval_s: float, timeout_s: float) -> None:
+    async def watch(
+        self,
+        interval_s: float,
+        timeout_s: float,
+        tell: Callable[[float | None], None] = lambda silent_ms: None,
+    ) -> None:
         """Ask for signs of life until the page is lost or gives none for `timeout_s`.
 
-        Missed turns are counted, not seconds: a host that was busy itself loses nobody.
+        A page that left two questions unanswered is silent: `tell` gets how long in milliseconds,
+        again at each turn, and None once the page is heard. Turns are counted, not seconds: a host
+        that was busy itself doubts and loses nobody.
         """
-        allowed = max(1, round(timeout_s / interval_s))
+        missed_s, was_silent = 0.0, False
         for sequence in itertools.count(1):
-            await asyncio.wait([self.lost], timeout=interval_s)
+            # A page that owes an answer is asked twice as often.
+            turn_s = interval_s / 2 if self._unanswered_pings else interval_s
+            await asyncio.wait([self.lost], timeout=turn_s)
             if self.lost.done():
                 return
-            if self._unanswered_pings >= allowed:
-                self.lose(f"the page's script gave no sign of life for {timeout_s:g} s")
+            missed_s = missed_s + turn_s if self._unanswered_pings else 0.0
+            if missed_s >= timeout_s:
+                message = f"the page's script gave no sign of life for {timeout_s:g} s"
+                self.lose(message, WorkerLost(message, where=self._where, reason="hang"))
                 return
+            if self.is_silent:
+                was_silent = True
+                tell((time.monotonic() - self._heard_at) * 1e3)
+            elif was_silent:
+                was_silent = False
+                tell(None)
             self._unanswered_pings += 1
-            await self._tell_soon(Ping(sequence=sequence), interval_s)
+            await self._tell_soon(Ping(sequence=sequence), turn_s)
+
+    async def _ended(self, reason: str) -> WorkerLost:
+        """Declare the page gone after its socket; what ended the socket may lie deeper."""
+        if self.lost.done() or self.explain is None:
+            return self.lose(reason)
+        return self.lose(reason, await self.explain())
 
     def lose(self, reason: str, error: WorkerLost | None = None) -> WorkerLost:
         """Declare the page gone, once; everything in flight fails. Returns the first reason."""
         if self.lost.done():
             return self.lost.result()
-        lost = error or WorkerLost(reason, where=self._where)
+        lost = error or WorkerLost(reason, where=self._where, reason="connection")
         self.lost.set_result(lost)
         for future, _ in self._waiting.values():
             if not future.done():

@@ -54,6 +54,7 @@ class Gone:
             f"the browser {how}" + (f"; it wrote:\n{self.stderr}" if self.stderr else ""),
             where=self.browser,
             hint=_hint(self.stderr),
+            reason="crash",
         )
 
 
