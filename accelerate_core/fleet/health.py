@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import enum
+
 from ..errors import AccelerateError
 from ..errors import WorkerLost as WorkerLostError
 from . import events as ev
@@ -11,6 +13,30 @@ from .jobs import Jobs
 from .placing import Placing
 from .policy import FailureKind
 from .state import WorkerState, WorkerStatus
+
+
+class Condition(enum.StrEnum):
+    """How a worker is, to those who use the fleet."""
+
+    STARTING = "starting"  #: or being mended
+    READY = "ready"
+    BUSY = "busy"  #: ready, and without room
+    SUSPECT = "suspect"  #: silent: it keeps its jobs and gets no more
+    QUARANTINED = "quarantined"  #: it failed too often, and will be started anew
+    DRAINING = "draining"  #: it stops, or does so when its last job is done
+    LOST = "lost"
+
+
+def condition(worker: WorkerState) -> Condition:
+    """Return how a worker is."""
+    status = worker.status
+    if status is WorkerStatus.GONE:
+        return Condition.LOST
+    if status is WorkerStatus.STOPPING or worker.is_retired:
+        return Condition.DRAINING
+    if status is WorkerStatus.READY:
+        return Condition.READY if worker.has_room else Condition.BUSY
+    return Condition(status.value)
 
 
 class Health:
@@ -30,8 +56,7 @@ class Health:
         self._desk.fleet.touch(worker)
         for job in list(worker.jobs.values()):
             job.tell(self._desk.fleet.now_ns, "worker silent", worker.id)
-            if len(job.live) == 1:
-                self._placing.hedge(job)
+            self._placing.want_hedge(job)
 
     def heard(self, worker: WorkerState) -> None:
         """Trust a worker again."""
