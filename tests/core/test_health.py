@@ -162,16 +162,15 @@ def test_a_scheduler_that_remembers_a_blocked_worker_breaks_its_contract() -> No
             return Placement(("cpu-1",))
 
     clock = Clock(scheduler=Stubborn(), settings=FleetSettings(breaker=OPEN_AFTER_2))
+    clock.submit("1")
+    clock.ready()
+    clock.loaded()
+    fail(clock, "1")
+    clock.submit("2")
     engine = Target("cpu", "other")
     clock.submit("warm", (engine,), is_load_only=True)
     clock.ready("cpu/other-1", engine)
-    clock.submit("1", copies=2)
-    clock.ready()
-    clock.loaded()
-    for job in "12":
-        if job == "2":
-            clock.submit("2", copies=2)
-        fail(clock, job, attempt=clock.machine.jobs[job].live["cpu-1"].number)
+    fail(clock, "2")
     (refused, *_) = clock.submit("any")
     assert seen == [["cpu/other-1"]], "of two groups that serve it one is left"
     assert isinstance(refused, do.Fail) and "circuit is open" in refused.error.message
