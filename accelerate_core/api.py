@@ -208,7 +208,7 @@ class AsyncAccelerator:
         return self._requests.metrics(jobs, workers)
 
     def get_health_status(self) -> HealthStatus:
-        """Return how the fleet and each worker are, and why it is not healthy; from any thread."""
+        """Return how the fleet and each worker are, and why it is not healthy."""
         problems = tuple(str(problem.error) for problem in self._host.problems)
         if self._runner is None or self._is_closed:
             status = HealthStatus(status="healthy", plugin_problems=problems)

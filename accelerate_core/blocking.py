@@ -79,7 +79,13 @@ class Accelerator:
 
     def get_health_status(self) -> HealthStatus:
         """Return how the fleet and each worker are; see `AsyncAccelerator.get_health_status`."""
-        return self._inner.get_health_status()
+        if self._loop is None:
+            return self._inner.get_health_status()
+
+        async def read() -> HealthStatus:
+            return self._inner.get_health_status()
+
+        return self._wait(read())
 
     def close(self) -> None:
         """Stop every worker, the store and the background thread; safe to call twice."""

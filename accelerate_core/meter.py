@@ -4,30 +4,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from . import events
 from .fleet import events as ev
 from .fleet import instructions as do
 from .fleet import report
-from .fleet.state import Fleet
+from .fleet.breaker import BreakerState
+from .fleet.breakers import Circuit
+from .fleet.machine import Machine
 from .fleet.tally import Tally
 from .metrics import JobMetrics, Totals, WorkerMetrics
 
 
 class Meter:
-    """See every event of a machine. What it found out may be read from any thread."""
+    """See every event of a machine."""
 
     def __init__(
         self,
-        fleet: Fleet,
+        machine: Machine,
         *,
         name_of: Callable[[str], str],
         tell: Callable[[events.Event], None],
         run_id: str,
     ) -> None:
-        self._fleet = fleet
+        self._machine = machine
         self._name_of = name_of
         self._tell = tell
         self._run_id = run_id
@@ -43,10 +45,11 @@ class Meter:
             self._tell(events.MetricsRecorded(run_id=self._run_id, at=now, points=points))
 
     def health(self, plugin_problems: tuple[str, ...] = ()) -> report.HealthStatus:
-        """Return how the fleet is."""
+        """Return how the fleet is; to be called in the thread of the machine."""
         now = time.perf_counter_ns()
         return report.verdict(
-            report.workers(self._fleet, now, self._name_of),
+            report.workers(self._machine.fleet, now, self._name_of),
+            tripped=report.breakers(self._circuits(), self._name_of),
             pending=self._totals.pending(),
             lost=self._totals.lost(),
             lost_ns=self._totals.lost_ns,
@@ -54,7 +57,10 @@ class Meter:
             plugin_problems=plugin_problems,
         )
 
+    def _circuits(self) -> Mapping[Circuit, BreakerState]:
+        return self._machine.breakers.states(self._machine.fleet.now_ns)
+
     def metrics(self) -> tuple[JobMetrics, WorkerMetrics]:
-        """Return what became of jobs and workers."""
-        known = report.workers(self._fleet, time.perf_counter_ns(), self._name_of)
+        """Return what became of jobs and workers; may be called from any thread."""
+        known = report.workers(self._machine.fleet, time.perf_counter_ns(), self._name_of)
         return self._totals.jobs(), self._totals.workers(report.utilisation(known))

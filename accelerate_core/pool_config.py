@@ -56,8 +56,11 @@ class BreakerConfig:
     failure_rate: float = attrs.field(default=0.5, validator=[gt(0), le(1)])
     #: Part of the attempts that were slow, 0 to 1, from which on the breaker opens.
     slow_call_rate: float = attrs.field(default=1.0, validator=[gt(0), le(1)])
-    #: An attempt that takes longer is slow. Unset: none is.
+    #: An attempt is slow that takes longer than this, and longer than `slow_call_factor` times the
+    #: median of its model on its target. Unset: none is.
     slow_call_duration: Seconds | None = None
+    #: What is slow by nature is no fault.
+    slow_call_factor: float = attrs.field(default=20.0, validator=ge(1))
     #: How long the breaker stays open before it lets probes through.
     wait_open: Seconds = Seconds(5.0)
     #: Attempts let through, half open, to see whether it is well again.
@@ -78,6 +81,7 @@ class BreakerConfig:
             failure_rate=self.failure_rate,
             slow_call_rate=self.slow_call_rate,
             slow_call_ns=_ns(self.slow_call_duration),
+            slow_call_factor=self.slow_call_factor,
             open_ns=round(self.wait_open * 1e9),
             probes=self.probes,
         )
@@ -104,6 +108,9 @@ class PoolConfig:
     max_jobs_per_worker: int | None = attrs.field(default=None, validator=optional(ge(1)))
     #: What all workers may hold together. Unset: what the machine or its cgroup allows.
     memory_limit: Size | None = attrs.field(default=None, validator=optional(ge(Size(1))))
+    #: A worker that grows by more than this after its last load is replaced by a new one: it
+    #: leaks. Unset: never.
+    max_growth: Size | None = attrs.field(default=None, validator=optional(ge(Size(1))))
     #: Which browser a task prefers: `{ vision = "chrome" }`.
     browser_preferences: Mapping[Task, Browser] = attrs.field(factory=dict)
     #: Plugin that chooses the worker for a job. Default: affinity where it is installed.
@@ -133,6 +140,8 @@ class PoolConfig:
     job_timeout: Seconds = Seconds(120.0)
     #: Jobs that may wait; one more is refused at once.
     max_queue: int = attrs.field(default=10_000, validator=ge(1))
+    #: Refuse a job at once that cannot be done within its timeout, as far as is known.
+    refuse_late: bool = False
     #: When something that keeps failing is left alone.
     breaker: BreakerConfig = BreakerConfig()
 
@@ -162,7 +171,9 @@ class PoolConfig:
             max_age_ns=_ns(self.max_age),
             max_jobs_per_worker=self.max_jobs_per_worker,
             memory_limit_bytes=self.memory_limit,
+            max_growth_bytes=self.max_growth,
             max_queue=self.max_queue,
+            refuses_late=self.refuse_late,
             breaker=self.breaker.settings() if self.enable_fault_tolerance else None,
         )
 

@@ -107,9 +107,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Condition()
-        self.meter = Meter(
-            self._machine.fleet, name_of=self._name_of, tell=self._tell, run_id=run_id
-        )
+        self.meter = Meter(self._machine, name_of=self._name_of, tell=self._tell, run_id=run_id)
         self._workers = Workers(
             backends, ctx, run_id=run_id, post=self._post, tell=self._tell, spawn=self._spawn
         )

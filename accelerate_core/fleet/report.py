@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 
 from ..types import Target
+from .breaker import BreakerState
+from .breakers import Circuit
 from .state import Fleet, WorkerState, WorkerStatus
 
 Verdict = Literal["healthy", "degraded", "unhealthy", "closed"]
 
 #: A worker that was lost longer ago is made up for.
 RECENT_NS = 60_000_000_000
+
+_DOUBTS = {"suspect": "silent", "quarantined": "in quarantine"}
 
 
 @attrs.frozen(kw_only=True)
@@ -23,7 +27,7 @@ class WorkerHealth:
 
     id: str
     #: "starting" (or being mended), "ready", "busy" (no room left), "suspect" (silent),
-    #: "stopping".
+    #: "quarantined" (it failed too often in a row), "stopping".
     state: str
     target: Target
     epoch: int  #: counts how often it was started or mended
@@ -51,6 +55,8 @@ class HealthStatus(ByName):
     status: Verdict
     reasons: tuple[str, ...] = ()
     workers: tuple[WorkerHealth, ...] = ()
+    #: Circuit breakers that are not closed: "open" or "half_open", by target or model and target.
+    breakers: Mapping[str, str] = attrs.field(factory=dict)
     jobs_pending: int = 0  #: accepted, and not dispatched yet
     workers_lost: int = 0  #: since the beginning
     plugin_problems: tuple[str, ...] = ()
@@ -63,9 +69,21 @@ def workers(
     return tuple(_worker(one, now_ns, name_of) for one in list(fleet.workers.values()))
 
 
+def breakers(
+    states: Mapping[Circuit, BreakerState], name_of: Callable[[str], str] = str
+) -> dict[str, str]:
+    """Return the circuit breakers that are not closed, as users call them."""
+    return {
+        f"{name_of(model)} on {target}" if model is not None else str(target): str(state)
+        for (model, target), state in states.items()
+        if state is not BreakerState.CLOSED
+    }
+
+
 def verdict(
     known: Sequence[WorkerHealth],
     *,
+    tripped: Mapping[str, str],
     pending: int,
     lost: int,
     lost_ns: int | None,
@@ -74,15 +92,17 @@ def verdict(
 ) -> HealthStatus:
     """Return how a fleet is. `lost_ns` is when it lost its last worker, of `lost` in all.
 
-    It is unhealthy when jobs wait and no worker is there or comes, degraded when a worker is in
-    doubt or was lost lately, or a plugin was skipped.
+    `tripped` are the circuit breakers that are not closed. It is unhealthy when jobs wait and no
+    worker is there or comes, degraded when a worker is in doubt or was lost lately, a breaker is
+    not closed, or a plugin was skipped.
     """
     reasons: list[str] = []
     usable = [one for one in known if one.state in ("starting", "ready", "busy")]
     is_stuck = pending > 0 and not usable
     if is_stuck:
         reasons.append(f"{pending} jobs wait, and no worker is there or comes")
-    reasons += [f"{one.id} is silent" for one in known if one.state == WorkerStatus.SUSPECT]
+    reasons += [f"{one.id} is {_DOUBTS[one.state]}" for one in known if one.state in _DOUBTS]
+    reasons += [f"{circuit}: its circuit breaker is {how}" for circuit, how in tripped.items()]
     if lost_ns is not None and now_ns - lost_ns < RECENT_NS:
         reasons.append(f"a worker was lost {(now_ns - lost_ns) / 1e9:.0f} s ago")
     reasons += plugin_problems
@@ -90,6 +110,7 @@ def verdict(
         status="unhealthy" if is_stuck else "degraded" if reasons else "healthy",
         reasons=tuple(reasons),
         workers=tuple(known),
+        breakers=dict(tripped),
         jobs_pending=pending,
         workers_lost=lost,
         plugin_problems=plugin_problems,

@@ -105,6 +105,8 @@ def test_the_pool_is_told_to_the_fleet_in_its_units() -> None:
         "max_jobs_per_worker": 7,
         "memory_limit": "1.5GiB",
         "max_queue": 3,
+        "max_growth": "1GB",
+        "refuse_late": True,
         "breaker": {"slow_call_duration": "500ms", "wait_open": 2, "window": 9},
     }
     made = config.parse({"pool": told}).pool.fleet_settings()
@@ -118,6 +120,8 @@ def test_the_pool_is_told_to_the_fleet_in_its_units() -> None:
         max_jobs_per_worker=7,
         memory_limit_bytes=3 * 2**29,
         max_queue=3,
+        max_growth_bytes=10**9,
+        refuses_late=True,
         breaker=BreakerSettings(slow_call_ns=SECOND // 2, open_ns=2 * SECOND, window=9),
     )
     off = config.parse({"pool": {"enable_fault_tolerance": False}})
