@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .errors import ModelError, did_you_mean
+from .errors import ModelError, Unsupported, did_you_mean
 from .types import ModelSpec, TensorRef, TensorSpec
 
 if TYPE_CHECKING:
@@ -36,6 +36,20 @@ def check_inputs(spec: ModelSpec, inputs: Mapping[str, Array | TensorRef]) -> No
             accepted=[describe(tensor) for tensor in spec.inputs],
             hint=hint,
         )
+
+
+def own_copy(name: str, value: Array) -> Array:
+    """Return a copy of an input that is kept: the caller may write into his own.
+
+    Unsupported for a tensor that is on a worker, and lost with it.
+    """
+    if isinstance(value, TensorRef):
+        raise Unsupported(
+            f"input {name!r} is a tensor on a worker, and is needed again when that is lost",
+            accepted=("arrays",),
+            hint="Fetch it first.",
+        )
+    return value.copy() if hasattr(value, "copy") else value
 
 
 def zero_inputs(spec: ModelSpec, dimensions: Mapping[str, int]) -> dict[str, Array]:

@@ -24,8 +24,8 @@ from .errors import (
     SessionLost,
     Unsupported,
 )
+from .inputs import own_copy
 from .seats import Seat
-from .types import TensorRef
 
 if TYPE_CHECKING:
     from .runner import Answer, Runner, Work
@@ -88,7 +88,7 @@ class LiveSession:
         ModelError for wrong inputs, JobTimeout when no answer comes in time: the state is then as
         if this run had never been. WorkerLost when worker after worker is lost.
         """
-        own = {name: _own(name, value) for name, value in inputs.items()}
+        own = {name: own_copy(name, value) for name, value in inputs.items()}
         await self._turn.acquire()
         try:
             self._check_open()
@@ -208,14 +208,3 @@ class LiveSession:
 def _can_move(error: BaseException) -> bool:
     """Whether another worker may do what this one did not; a job's time is over everywhere."""
     return isinstance(error, AccelerateError) and not isinstance(error, JobTimeout)
-
-
-def _own(name: str, value: Array) -> Array:
-    """Return a copy: the caller may write into his own, and this one may be needed again."""
-    if isinstance(value, TensorRef):
-        raise Unsupported(
-            f"input {name!r} of a session is a tensor on a worker, which may be lost",
-            accepted=("arrays",),
-            hint="Fetch it first.",
-        )
-    return value.copy() if hasattr(value, "copy") else value

@@ -83,6 +83,8 @@ class Worker:
     """One live executor. Many models per worker; every call may raise `WorkerLost`."""
 
     info: WorkerInfo
+    #: Takes tensors kept by other workers that relay; they cross the host as raw bytes.
+    relays: bool = False
 
     async def load(self, spec: ModelSpec, options: LoadOptions | None = None) -> ModelHandle:
         """Load a model; ModelError when the worker cannot run it."""

@@ -17,13 +17,15 @@ import attrs
 from . import events
 from .agreement import agree
 from .attempts import Attempts, Call, Outcome
-from .errors import AccelerateError, WorkerLost
+from .errors import AccelerateError, Unsupported, WorkerLost
 from .failures import typed
 from .fleet import events as ev
 from .fleet import instructions as do
 from .fleet.machine import Machine
 from .fleet.policy import JobView
 from .fleet.settings import FleetSettings
+from .gauges import Gauges
+from .measure import TOLERANCE
 from .meter import Meter
 from .protocols import Backend, Context, Recovery, Scheduler
 from .seats import Seat, Seats
@@ -100,6 +102,7 @@ class Runner:
         observer: Observer | None = None,
     ) -> None:
         self._machine = Machine(scheduler=scheduler, recovery=recovery, settings=settings)
+        self.max_workers = (settings or FleetSettings()).max_workers
         self._run_id = run_id
         self._observer = observer
         self._work: dict[str, Work] = {}
@@ -112,6 +115,9 @@ class Runner:
             backends, ctx, run_id=run_id, post=self._post, tell=self._tell, spawn=self._spawn
         )
         self._attempts = Attempts(self._workers, post=self._post, spawn=self._spawn)
+        self._gauges = Gauges(
+            self._workers, settings or FleetSettings(), post=self._post, spawn=self._spawn
+        )
         self.seats = Seats(self._workers, load=self.submit, post=self._post)
         self._post(ev.Snapshot(at_ns=_now(), seed=secrets.randbits(63)))
 
@@ -141,6 +147,12 @@ class Runner:
         to `keep` stay there. No worker to `avoid` is used. Without inputs the model is loaded and
         not run. Cancelling the caller cancels the job and frees its worker.
         """
+        if copies > 1 and keep:
+            raise Unsupported(
+                "outputs of a job with copies cannot stay on a worker: they are compared",
+                where="keep",
+                hint="Ask for one copy, or keep nothing.",
+            )
         job_id = job_id or secrets.token_hex(16)
         now = _now()
         for one in (work, *work.degraded):
@@ -219,6 +231,7 @@ class Runner:
             match instruction:
                 case do.StartWorker():
                     self._workers.begin(instruction)
+                    self._gauges.begin()
                 case do.StopWorker():
                     self._spawn(self._workers.stop(instruction))
                 case do.LoadModel():
@@ -302,8 +315,12 @@ class Runner:
         if job is None:
             return  # cancelled meanwhile
         answers = {number: job.outcomes[number].result.outputs for number in order.attempts}
+        tolerance = max(TOLERANCE[job.outcomes[one].handle.spec.precision] for one in answers)
         # Nothing was asked to stay on a worker, so all are arrays.
-        accepted, odd = await asyncio.to_thread(agree, answers)  # type: ignore[arg-type]
+        accepted, odd = await asyncio.to_thread(agree, answers, tolerance)  # type: ignore[arg-type]
+        for number in odd:
+            where = job.outcomes[number].connection.id
+            _log.warning("job %s: the answer of %s stands alone", order.job_id, where)
         self._post(ev.Compared(at_ns=_now(), job_id=order.job_id, accepted=accepted, odd=odd))
 
     def _complete(self, order: do.Complete) -> None:

@@ -17,7 +17,7 @@ from .errors import AccelerateError, JobTimeout, SessionLost
 from .fleet import events as ev
 from .fleet.policy import Pin
 from .protocols import SessionId, Worker
-from .types import ModelHandle
+from .types import ModelHandle, TensorRef
 
 if TYPE_CHECKING:
     from .runner import Answer, Work
@@ -89,6 +89,28 @@ class Seats:
             return
         with contextlib.suppress(AccelerateError):  # it is gone already
             await self.worker(seat).close_session(seat.session)
+
+    async def rewind(
+        self, seat: Seat, state: bytes | None, *, timeout_s: float | None = None
+    ) -> Seat:
+        """Return a seat on the same worker, in another state; None is that of a new session."""
+        worker = self.worker(seat)
+        if seat.session is None:
+            return seat
+        opening = (
+            worker.open_session(seat.handle)
+            if state is None
+            else worker.restore(seat.handle, state)
+        )
+        session = await _within(timeout_s, opening)
+        with contextlib.suppress(SessionLost):
+            await worker.close_session(seat.session)
+        return attrs.evolve(seat, session=session)
+
+    async def release(self, seat: Seat, ref: TensorRef) -> None:
+        """Drop a tensor kept on a seat's worker, where that is still there."""
+        with contextlib.suppress(AccelerateError):
+            await self.worker(seat).release(ref)
 
     async def checkpoint(self, seat: Seat, *, timeout_s: float | None = None) -> bytes:
         """Return the state of a seat's session; WorkerLost or SessionLost when it is gone."""

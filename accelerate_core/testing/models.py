@@ -75,6 +75,27 @@ def tiny_recurrent(assets: AssetStore) -> ModelSpec:
     )
 
 
+def cut_in_two(assets: AssetStore) -> tuple[ModelSpec, ModelSpec]:
+    """Return two recurrent layers as two models: `m` goes from the first to the second."""
+    first = _spec(
+        assets,
+        ["cut_first.onnx"],
+        inputs=[_float("x", "batch", 2), _float("h1_in", "batch", 4)],
+        outputs=[_float("h1_out", "batch", 4), _float("m", "batch", 2)],
+        operators=("Add", "MatMul", "Relu"),
+        metadata={"state": {"h1_in": "h1_out"}},
+    )
+    second = _spec(
+        assets,
+        ["cut_second.onnx"],
+        inputs=[_float("m", "batch", 2), _float("h2_in", "batch", 4)],
+        outputs=[_float("h2_out", "batch", 4), _float("y", "batch", 3)],
+        operators=("Add", "MatMul", "Relu"),
+        metadata={"state": {"h2_in": "h2_out"}},
+    )
+    return first, second
+
+
 def unknown_operator(assets: AssetStore) -> ModelSpec:
     """Return a model with an operator nobody has; every backend refuses it."""
     return _spec(
@@ -149,15 +170,28 @@ def expected_recurrent(inputs: list[dict[str, Array]]) -> list[dict[str, Array]]
     """Return all outputs of tiny_recurrent for runs that carry its state, from zero."""
     import numpy as np
 
+    v = (np.arange(4 * 3).reshape(4, 3) % 4 - 1).astype(np.float32)
+    states = _layer([one["x"] for one in inputs])
+    return [{"h_out": state, "y": state @ v} for state in states]
+
+
+def expected_cut(inputs: list[dict[str, Array]]) -> list[dict[str, Array]]:
+    """Return `y` of both layers of `cut_in_two`, one after the other, from zero states."""
+    import numpy as np
+
+    v1 = (np.arange(4 * 2).reshape(4, 2) % 3 - 1).astype(np.float32) / 2
+    v2 = (np.arange(4 * 3).reshape(4, 3) % 4 - 1).astype(np.float32)
+    first = _layer([one["x"] for one in inputs])
+    return [{"y": state @ v2} for state in _layer([state @ v1 for state in first])]
+
+
+def _layer(xs: list[Array]) -> list[Array]:
+    import numpy as np
+
     w = (np.arange(2 * 4).reshape(2, 4) % 5 - 1).astype(np.float32) / 4
     u = np.roll(np.eye(4, dtype=np.float32), 1, axis=1) / 2
-    v = (np.arange(4 * 3).reshape(4, 3) % 4 - 1).astype(np.float32)
-    state = np.zeros((len(inputs[0]["x"]), 4), np.float32)
-    expected = []
-    for one in inputs:
-        state = np.maximum(one["x"] @ w + state @ u, 0)
-        expected.append({"h_out": state, "y": state @ v})
-    return expected
+    state = np.zeros((len(xs[0]), 4), np.float32)
+    return [state := np.maximum(x @ w + state @ u, 0) for x in xs]
 
 
 def _float(name: str, *shape: int | str) -> TensorSpec:

@@ -86,6 +86,21 @@ def build() -> dict[str, bytes]:
         [("h_out", ["batch", 4]), ("y", ["batch", 3])],
         RECURRENT,
     )
+    layers = _model(
+        "layers",
+        [*_layer("x", "1", ["m"]), *_layer("m", "2", ["y"])],
+        [("x", ["batch", 2]), ("h1_in", ["batch", 4]), ("h2_in", ["batch", 4])],
+        [("h1_out", ["batch", 4]), ("h2_out", ["batch", 4]), ("y", ["batch", 3])],
+        {f"{name}{layer}": value for layer in "12" for name, value in RECURRENT.items()}
+        | {"v1": (np.arange(4 * 2).reshape(4, 2) % 3 - 1).astype(np.float32) / 2},
+    )
+    # Extracting types the tensor at the cut: it was not declared.
+    whole = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(layers))
+    first = whole.extract_model(["x", "h1_in"], ["h1_out", "m"])
+    second = whole.extract_model(["m", "h2_in"], ["h2_out", "y"])
+    for name, part in (("cut_first", first), ("cut_second", second)):
+        part.graph.name = name
+        part.producer_name = "accelerate"
     unknown = _model(
         "unknown_operator",
         [helper.make_node("NoSuchOperator", ["x"], ["y"], domain="accelerate.test")],
@@ -93,7 +108,7 @@ def build() -> dict[str, bytes]:
         [("y", ["batch", 2])],
         {},
     )
-    models = (matmul, external, mlp, slow, recurrent, unknown)
+    models = (matmul, external, mlp, slow, recurrent, first, second, unknown)
     files = {f"{m.graph.name}.onnx": m.SerializeToString(deterministic=True) for m in models}
     return files | {"tiny_external.onnx.data": MATMUL.astype("<f4").tobytes()}
 
@@ -122,6 +137,18 @@ def _model(
         ir_version=8,
         opset_imports=opsets if name == "unknown_operator" else opsets[:1],
     )
+
+
+def _layer(source: str, layer: str, target: list[str]) -> list[onnx.NodeProto]:
+    names = [f"{name}{layer}" for name in ("a", "b", "c")]
+    state = f"h{layer}_out"
+    return [
+        helper.make_node("MatMul", [source, f"w{layer}"], names[:1]),
+        helper.make_node("MatMul", [f"h{layer}_in", f"u{layer}"], names[1:2]),
+        helper.make_node("Add", names[:2], names[2:]),
+        helper.make_node("Relu", names[2:], [state]),
+        helper.make_node("MatMul", [state, f"v{layer}"], target),
+    ]
 
 
 def _move_out(tensor: onnx.TensorProto, location: str) -> None:
