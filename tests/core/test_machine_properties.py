@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever happens in whatever order, the machine keeps its promises."""
+"""Whatever happens in whatever order, the machine keeps its promises.
+
+The world here does what the machine asks for, or fails at it, late or never. It keeps its own
+books of what it was told, and finds in them whatever the machine must not say.
+"""
 
 from __future__ import annotations
 
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    invariant,
-    rule,
-)
+from collections.abc import Iterator
+from typing import Any
 
-from accelerate_core.errors import BackendUnavailable, ModelError, WorkerLost
+import attrs
+import hypothesis
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from accelerate_core.errors import BackendUnavailable, ModelError, StoreError, WorkerLost
 from accelerate_core.fleet import events as ev
 from accelerate_core.fleet import instructions as do
+from accelerate_core.fleet.breaker import BreakerState
 from accelerate_core.fleet.machine import Machine
-from accelerate_core.fleet.policy import FailureKind, JobView, Retry
-from accelerate_core.fleet.settings import FleetSettings
+from accelerate_core.fleet.policy import FailureKind, GiveUp, JobView, Mend, Pin, Retry
+from accelerate_core.fleet.settings import BreakerSettings, FleetSettings
 from accelerate_core.fleet.state import WorkerStatus
 from accelerate_core.types import Target, WorkerInfo
 
@@ -25,204 +30,397 @@ TARGETS = (
     Target("wasm", None, "firefox"),
     Target("webgpu", None, "chromium"),
 )
-MAX_WORKERS = 2
+MAX_WORKERS = 3
+#: Steps in which everything goes well until every job has to be answered.
+SOON = 300
 
 
 class Sometimes:
-    """Retry by the fleet's own random numbers, so that replays must be equal."""
+    """Do anything a strategy may, by the fleet's own random numbers: replays must be equal."""
 
     def decide(self, failed, job, fleet):
-        avoid = (failed.worker_id,) if fleet.rng.random() < 0.5 else ()
-        return Retry(delay_ns=fleet.rng.choice([0, 5]), avoid=avoid)
+        rng = fleet.rng
+        if rng.random() < 0.1:
+            return GiveUp()
+        return Retry(
+            delay_ns=rng.choice([0, 0, 5]),
+            avoid=(failed.worker_id,) if rng.random() < 0.5 else (),
+            mend=rng.choice([None, None, *Mend]),
+            target=rng.choice([None, None, *job.targets, *job.further]),
+            model=rng.choice([None, *job.degraded]),
+        )
+
+    def hedge_after(self, job, fleet):
+        return fleet.rng.choice([None, 3])
 
 
-def machine() -> Machine:
-    return Machine(recovery=Sometimes(), settings=FleetSettings(max_workers=MAX_WORKERS))
+def settings_of(breaker: BreakerSettings | None, **more: Any) -> FleetSettings:
+    """Return settings in which everything is late, hangs, opens and is quarantined soon."""
+    return FleetSettings(
+        max_workers=MAX_WORKERS,
+        breaker=breaker,
+        suspect_after_ns=2,
+        overdue_ns=4,
+        overdue_factor=1.0,
+        overdue_calls=5,
+        hung_ns=12,
+        hung_factor=1.5,
+        quarantine_after=2,
+        quarantine_ns=6,
+        quarantine_max_ns=20,
+        **more,
+    )
+
+
+@attrs.define(eq=False)
+class Body:
+    """A worker as the world knows it."""
+
+    epoch: int
+    target: Target
+    phase: str = "starting"  # up, mending, stopping
+    models: set[str] = attrs.field(factory=set)
 
 
 class FleetPromises(RuleBasedStateMachine):
-    """Play a world that starts, loses, loads, runs and fails as the machine asks, or not."""
+    """Play a world that starts, loads, runs, mends, falls silent and fails as it likes."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.machine = machine()
+    @initialize(
+        breaker=st.none()
+        | st.builds(
+            BreakerSettings,
+            window=st.just(4),
+            minimum_calls=st.integers(1, 3),
+            probes=st.integers(1, 2),
+            open_ns=st.just(9),
+            half_open_ns=st.sampled_from([0, 15]),
+        ),
+        max_queue=st.sampled_from([3, 100]),
+    )
+    def begin(self, breaker, max_queue):
+        self.settings = settings_of(breaker, max_queue=max_queue)
+        self.machine = Machine(recovery=Sometimes(), settings=self.settings)
         self.now = 0
+        self.wake: int | None = None
+        self.bodies: dict[str, Body] = {}
         # What the machine asked for and the world has not done yet.
-        self.pending_starts: list[do.StartWorker] = []
-        self.pending_loads: list[do.LoadModel] = []
-        self.pending_runs: list[do.Dispatch] = []
+        self.starts: list[do.StartWorker] = []
+        self.loads: list[do.LoadModel] = []
+        self.runs: list[do.Dispatch] = []
+        self.mends: list[do.MendWorker] = []
+        self.stops: list[do.StopWorker] = []
+        self.persists: list[str] = []
+        self.compares: list[do.Compare] = []
         self.log: list[ev.FleetEvent] = []
         self.said: list[list[do.Instruction]] = []
-        self.submitted: set[str] = set()
+        self.asked: dict[str, JobView] = {}
         self.cancelled: set[str] = set()
         self.answered: dict[str, int] = {}
-        self.dispatched: set[tuple[str, int, str, int]] = set()
-        self.alive: dict[str, int] = {}
+        self.attempts: set[tuple[str, int]] = set()
+        #: (job, worker) -> the attempt that is under way there.
+        self.live: dict[tuple[str, str], do.Dispatch] = {}
+        #: (job, attempt) that was answered while it was under way.
+        self.good: dict[tuple[str, int], do.Dispatch] = {}
         self.post(ev.Snapshot(at_ns=0, seed=7))
+
+    # --- the world hears ----------------------------------------------------------------------
 
     def post(self, event: ev.FleetEvent) -> None:
         self.log.append(event)
         out = self.machine.handle(event)
         self.said.append(out)
         for one in out:
-            match one:
-                case do.StartWorker():
-                    assert one.worker_id not in self.alive
-                    self.alive[one.worker_id] = one.epoch
-                    assert len(self.alive) <= MAX_WORKERS
-                    self.pending_starts.append(one)
-                case do.StopWorker():
-                    assert self.alive.pop(one.worker_id) == one.epoch
-                    self.post(
-                        ev.WorkerStopped(
-                            at_ns=self.tick(), worker_id=one.worker_id, epoch=one.epoch
-                        )
-                    )
-                case do.LoadModel():
-                    assert self.alive[one.worker_id] == one.epoch
-                    self.pending_loads.append(one)
-                case do.Dispatch():
-                    key = (one.job_id, one.attempt, one.worker_id, one.epoch)
-                    assert key not in self.dispatched, "an attempt is dispatched once"
-                    assert self.alive[one.worker_id] == one.epoch, "only to live workers"
-                    self.dispatched.add(key)
-                    self.pending_runs.append(one)
-                case do.Complete() | do.Fail():
-                    assert one.job_id in self.submitted
-                    assert one.job_id not in self.cancelled, "nobody waits for it"
-                    self.answered[one.job_id] = self.answered.get(one.job_id, 0) + 1
+            self.obey(one)
+
+    def obey(self, one: do.Instruction) -> None:
+        match one:
+            case do.StartWorker():
+                assert one.worker_id not in self.bodies
+                self.bodies[one.worker_id] = Body(one.epoch, one.target)
+                assert len(self.bodies) <= MAX_WORKERS
+                self.starts.append(one)
+            case do.StopWorker():
+                body = self.body(one)
+                assert body.phase == "up", "only what has come up can be stopped"
+                body.phase = "stopping"
+                self.end_all(one.worker_id)
+                self.stops.append(one)
+            case do.MendWorker():
+                body = self.bodies[one.worker_id]
+                assert one.epoch > body.epoch and body.phase == "up"
+                assert not any(worker == one.worker_id for _, worker in self.live)
+                self.bodies[one.worker_id] = Body(one.epoch, body.target, "mending")
+                self.mends.append(one)
+            case do.LoadModel():
+                assert self.body(one).phase == "up"
+                assert one.model not in self.body(one).models, "it has it"
+                self.loads.append(one)
+            case do.UnloadModel():
+                self.body(one).models.remove(one.model)
+            case do.Persist():
+                assert self.asked[one.job_id].is_durable
+                self.persists.append(one.job_id)
+            case do.Dispatch():
+                self.hear_dispatch(one)
+            case do.CancelAttempt():
+                gone = self.live.pop((one.job_id, one.worker_id))
+                assert (gone.attempt, gone.epoch) == (one.attempt, one.epoch)
+            case do.Compare():
+                found = [self.good[one.job_id, attempt] for attempt in one.attempts]
+                assert len(found) == self.asked[one.job_id].copies > 1
+                assert len({run.worker_id for run in found}) == len(found), "by different workers"
+                self.compares.append(one)
+            case do.Complete() | do.Fail():
+                self.hear_answer(one)
+            case do.WakeAt():
+                self.wake = one.at_ns
+
+    def hear_dispatch(self, one: do.Dispatch) -> None:
+        job, body = self.asked[one.job_id], self.body(one)
+        assert body.phase == "up", "only to workers that have come up"
+        assert one.model in body.models, "only where the model is"
+        assert one.model in (job.model, *job.degraded)
+        assert any(target.covers(body.target) for target in job.targets)
+        assert (one.job_id, one.attempt) not in self.attempts, "an attempt is dispatched once"
+        assert (one.job_id, one.worker_id) not in self.live, "one attempt on a worker at a time"
+        assert one.job_id not in self.persists, "first it is written down"
+        assert not self.is_over(one.job_id), "nobody waits for it"
+        self.attempts.add((one.job_id, one.attempt))
+        self.live[one.job_id, one.worker_id] = one
+        under_way = [job_id for job_id, _ in self.live if job_id == one.job_id]
+        assert len(under_way) <= job.copies + 1, "copies and one hedge"
+        self.runs.append(one)
+
+    def hear_answer(self, one: do.Complete | do.Fail) -> None:
+        job = self.asked[one.job_id]
+        assert one.job_id not in self.cancelled, "nobody waits for it"
+        self.answered[one.job_id] = self.answered.get(one.job_id, 0) + 1
+        if isinstance(one, do.Complete):
+            self.live.pop((one.job_id, one.worker_id), None)
+            if not job.is_load_only:
+                run = self.good[one.job_id, one.attempt]
+                assert (run.worker_id, run.epoch) == (one.worker_id, one.epoch)
+
+    def body(self, one: Any) -> Body:
+        body = self.bodies[one.worker_id]
+        assert body.epoch == one.epoch, "to workers of this epoch only"
+        return body
+
+    def is_over(self, job_id: str) -> bool:
+        return job_id in self.answered or job_id in self.cancelled
+
+    def end_all(self, worker_id: str) -> None:
+        """Forget the attempts of a worker that is gone, stuck or made anew."""
+        for key in [key for key in self.live if key[1] == worker_id]:
+            del self.live[key]
+
+    # --- the world acts -----------------------------------------------------------------------
 
     def tick(self) -> int:
         self.now += 1
         return self.now
 
+    def at(self, one: Any) -> dict[str, Any]:
+        return {"at_ns": self.tick(), "worker_id": one.worker_id, "epoch": one.epoch}
+
+    def is_current(self, one: Any, *phases: str) -> bool:
+        body = self.bodies.get(one.worker_id)
+        return body is not None and body.epoch == one.epoch and body.phase in phases
+
+    def come_up(self, one: do.StartWorker | do.MendWorker, slots: int) -> None:
+        body = self.bodies[one.worker_id]
+        body.phase = "up"
+        self.post(ev.WorkerReady(**self.at(one), info=WorkerInfo(target=body.target, slots=slots)))
+
+    def loaded(self, one: do.LoadModel) -> None:
+        if self.is_current(one, "up"):
+            self.bodies[one.worker_id].models.add(one.model)
+        self.post(ev.ModelLoaded(**self.at(one), model=one.model))
+
+    def stopped(self, one: do.StopWorker) -> None:
+        del self.bodies[one.worker_id]
+        self.post(ev.WorkerStopped(**self.at(one)))
+
+    def written(self, job_id: str, *, well: bool = True) -> None:
+        error = None if well else StoreError("the disk is full").info
+        self.post(ev.Persisted(at_ns=self.tick(), job_id=job_id, error=error))
+
+    def finish(self, one: do.Dispatch) -> None:
+        if self.live.get((one.job_id, one.worker_id)) is one and self.is_current(one, "up"):
+            self.good[one.job_id, one.attempt] = one
+            del self.live[one.job_id, one.worker_id]
+        self.post(ev.AttemptFinished(**self.at(one), job_id=one.job_id, attempt=one.attempt))
+
+    def lost(self, worker_id: str) -> None:
+        body = self.bodies.pop(worker_id)
+        self.end_all(worker_id)
+        error = WorkerLost("gone").info
+        self.post(
+            ev.WorkerLost(at_ns=self.tick(), worker_id=worker_id, epoch=body.epoch, error=error)
+        )
+
+    def compared(self, one: do.Compare, accepted: int | None) -> None:
+        odd = tuple(attempt for attempt in one.attempts if attempt != accepted)
+        self.post(ev.Compared(at_ns=self.tick(), job_id=one.job_id, accepted=accepted, odd=odd[:1]))
+
+    def pick(self, data: st.DataObject, things: list[Any]) -> Any:
+        return things.pop(data.draw(st.integers(0, len(things) - 1)))
+
     @rule(
         wanted=st.lists(st.sampled_from(TARGETS), min_size=1, max_size=3, unique=True),
         model=st.sampled_from("mn"),
         priority=st.integers(0, 1),
-        load_only=st.booleans(),
-        deadline=st.none() | st.integers(1, 30),
+        load_only=st.sampled_from([False, False, False, True]),
+        deadline=st.none() | st.integers(1, 60),
+        recovery=st.none() | st.integers(1, 60),
+        copies=st.sampled_from([1, 1, 2, 3]),
+        durable=st.booleans(),
+        degraded=st.sampled_from([(), ("small",)]),
+        times=st.integers(1, 3),
     )
-    def submit(self, wanted, model, priority, load_only, deadline):
-        job = f"job{len(self.submitted)}"
-        self.submitted.add(job)
+    def submit(
+        self,
+        wanted,
+        model,
+        priority,
+        load_only,
+        deadline,
+        recovery,
+        copies,
+        durable,
+        degraded,
+        times,
+    ):
+        for _ in range(times):
+            now = self.tick()
+            job = JobView(
+                id=f"job{len(self.asked)}",
+                model=model,
+                targets=tuple(wanted),
+                priority=priority,
+                is_load_only=load_only,
+                submitted_ns=now,
+                deadline_ns=None if deadline is None else now + deadline,
+                recovery_ns=recovery,
+                copies=1 if load_only else copies,
+                is_durable=durable and not load_only,
+                degraded=degraded,
+            )
+            self.asked[job.id] = job
+            self.post(ev.JobSubmitted(at_ns=now, job=job))
+
+    @precondition(lambda self: self.bodies)
+    @rule(data=st.data(), off=st.sampled_from([0, 0, 1]))
+    def submit_pinned(self, data, off):
+        worker_id = data.draw(st.sampled_from(sorted(self.bodies)))
+        body = self.bodies[worker_id]
         now = self.tick()
-        view = JobView(
-            id=job,
-            model=model,
-            targets=tuple(wanted),
-            priority=priority,
-            is_load_only=load_only,
-            deadline_ns=None if deadline is None else now + deadline,
+        job = JobView(
+            id=f"job{len(self.asked)}",
+            model=data.draw(st.sampled_from("mn")),
+            targets=(body.target,),
+            submitted_ns=now,
+            pin=Pin(worker_id, body.epoch - off),
         )
-        self.post(ev.JobSubmitted(at_ns=now, job=view))
+        self.asked[job.id] = job
+        self.post(ev.JobSubmitted(at_ns=now, job=job))
 
-    @rule(data=st.data(), slots=st.integers(1, 2), works=st.booleans())
+    @precondition(lambda self: self.starts)
+    @rule(data=st.data(), slots=st.integers(1, 2), works=st.sampled_from([True, True, False]))
     def start_ends(self, data, slots, works):
-        if not self.pending_starts:
-            return
-        index = data.draw(st.integers(0, len(self.pending_starts) - 1))
-        start = self.pending_starts.pop(index)
+        start = self.pick(data, self.starts)
         if works:
-            self.ready(start, slots)
+            self.come_up(start, slots)
             return
-        if self.alive.get(start.worker_id) == start.epoch:
-            del self.alive[start.worker_id]
-        self.post(
-            ev.WorkerFailed(
-                at_ns=self.tick(),
-                worker_id=start.worker_id,
-                epoch=start.epoch,
-                error=BackendUnavailable("no").info,
-            )
-        )
+        del self.bodies[start.worker_id]
+        self.post(ev.WorkerFailed(**self.at(start), error=BackendUnavailable("no").info))
 
-    def ready(self, start, slots):
-        info = WorkerInfo(target=start.target, slots=slots)
-        self.post(
-            ev.WorkerReady(
-                at_ns=self.tick(), worker_id=start.worker_id, epoch=start.epoch, info=info
-            )
-        )
+    @precondition(lambda self: self.mends)
+    @rule(data=st.data(), works=st.booleans())
+    def mend_ends(self, data, works):
+        mend = self.pick(data, self.mends)
+        if not self.is_current(mend, "mending"):
+            return
+        if works:
+            self.come_up(mend, 1)
+        else:
+            self.lost(mend.worker_id)
 
-    def load(self, load):
-        self.post(
-            ev.ModelLoaded(
-                at_ns=self.tick(), worker_id=load.worker_id, epoch=load.epoch, model=load.model
-            )
-        )
-
-    @rule()
-    def all_goes_well(self):
-        """Start and load everything asked for, so that jobs run."""
-        while self.pending_starts or self.pending_loads:
-            if self.pending_starts:
-                self.ready(self.pending_starts.pop(), 1)
-            else:
-                self.load(self.pending_loads.pop())
-
+    @precondition(lambda self: self.stops)
     @rule(data=st.data())
-    def load_ends(self, data):
-        if not self.pending_loads:
-            return
-        load = self.pending_loads.pop(data.draw(st.integers(0, len(self.pending_loads) - 1)))
-        if data.draw(st.booleans()):
-            self.load(load)
-            return
-        self.post(
-            ev.LoadFailed(
-                at_ns=self.tick(),
-                worker_id=load.worker_id,
-                epoch=load.epoch,
-                model=load.model,
-                kind=data.draw(st.sampled_from(FailureKind)),
-                error=ModelError("bad").info,
-            )
-        )
+    def stop_ends(self, data):
+        self.stopped(self.pick(data, self.stops))
 
-    @rule(data=st.data(), twice=st.booleans())
-    def run_ends(self, data, twice):
+    @precondition(lambda self: self.loads)
+    @rule(data=st.data(), kind=st.sampled_from([None, None, *FailureKind]))
+    def load_ends(self, data, kind):
+        load = self.pick(data, self.loads)
+        if kind is None:
+            self.loaded(load)
+            return
+        error = ModelError("bad").info
+        self.post(ev.LoadFailed(**self.at(load), model=load.model, kind=kind, error=error))
+
+    @precondition(lambda self: self.persists)
+    @rule(data=st.data(), well=st.sampled_from([True, True, False]))
+    def persist_ends(self, data, well):
+        self.written(self.pick(data, self.persists), well=well)
+
+    @precondition(lambda self: self.compares)
+    @rule(data=st.data())
+    def compare_ends(self, data):
+        compare = self.pick(data, self.compares)
+        self.compared(compare, data.draw(st.sampled_from([None, *compare.attempts])))
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data(), times=st.integers(1, 3))
+    def runs_finish(self, data, times):
+        for _ in range(min(times, len(self.runs))):
+            self.finish(self.pick(data, self.runs))
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data(), kind=st.sampled_from([None, *FailureKind]), again=st.booleans())
+    def run_ends(self, data, kind, again):
         """Answer an attempt, sometimes long after nobody cares, sometimes twice."""
-        if not self.pending_runs:
+        run = self.pick(data, self.runs)
+        if again:
+            self.runs.append(run)
+        if kind is None:
+            self.finish(run)
             return
-        index = data.draw(st.integers(0, len(self.pending_runs) - 1))
-        run = self.pending_runs[index] if twice else self.pending_runs.pop(index)
-        same = {
-            "at_ns": self.tick(),
-            "job_id": run.job_id,
-            "attempt": run.attempt,
-            "worker_id": run.worker_id,
-            "epoch": run.epoch,
-        }
-        if data.draw(st.booleans()):
-            self.post(ev.AttemptFinished(**same))
-            return
-        kind = data.draw(st.sampled_from(FailureKind))
-        self.post(ev.AttemptFailed(**same, kind=kind, error=WorkerLost("x").info))
+        if self.live.get((run.job_id, run.worker_id)) is run and self.is_current(run, "up"):
+            del self.live[run.job_id, run.worker_id]
+        same = {"job_id": run.job_id, "attempt": run.attempt}
+        error = WorkerLost("x").info
+        self.post(ev.AttemptFailed(**self.at(run), **same, kind=kind, error=error))
 
+    def up(self) -> list[str]:
+        return sorted(one for one, body in self.bodies.items() if body.phase == "up")
+
+    @precondition(lambda self: self.up())
     @rule(data=st.data())
     def lose(self, data):
-        ready = [one for one in self.machine.fleet.workers.values() if one.info is not None]
-        if not ready:
-            return
-        worker = data.draw(st.sampled_from(ready))
-        if self.alive.pop(worker.id, None) is None:
-            return
-        self.post(
-            ev.WorkerLost(
-                at_ns=self.tick(),
-                worker_id=worker.id,
-                epoch=worker.epoch,
-                error=WorkerLost("gone").info,
-            )
-        )
+        self.lost(data.draw(st.sampled_from(self.up())))
 
+    @precondition(lambda self: self.up())
+    @rule(data=st.data(), silent=st.sampled_from([1, 2, 9]))
+    def fall_silent(self, data, silent):
+        name = data.draw(st.sampled_from(self.up()))
+        epoch = self.bodies[name].epoch
+        self.post(ev.WorkerSilent(at_ns=self.tick(), worker_id=name, epoch=epoch, silent_ns=silent))
+
+    @precondition(lambda self: self.up())
+    @rule(data=st.data(), kind=st.sampled_from([ev.WorkerHeard, ev.WorkerProgress]))
+    def be_heard(self, data, kind):
+        name = data.draw(st.sampled_from(self.up()))
+        more = {"doing": "something"} if kind is ev.WorkerProgress else {}
+        same = {"worker_id": name, "epoch": self.bodies[name].epoch}
+        self.post(kind(at_ns=self.tick(), **same, **more))
+
+    @precondition(lambda self: self.machine.jobs)
     @rule(data=st.data())
     def cancel(self, data):
-        waiting = sorted(self.machine.jobs)
-        if not waiting:
-            return
-        job = data.draw(st.sampled_from(waiting))
+        job = data.draw(st.sampled_from(sorted(self.machine.jobs)))
         self.cancelled.add(job)
         self.post(ev.JobCancelled(at_ns=self.tick(), job_id=job))
 
@@ -230,10 +428,51 @@ class FleetPromises(RuleBasedStateMachine):
     def retire(self, retired):
         self.post(ev.Retire(at_ns=self.tick(), target=retired))
 
-    @rule(later=st.integers(1, 40))
+    @rule(later=st.sampled_from([1, 3, 10, 40]))
     def time_passes(self, later):
-        self.now += later
+        """Ring when the machine has asked for it, and only then."""
+        end = self.now + later
+        while self.wake is not None and self.wake <= end:
+            self.ring()
+        self.now = max(self.now, end)
+
+    def ring(self) -> None:
+        assert self.wake is not None
+        self.now = max(self.now, self.wake)
+        self.wake = None
         self.post(ev.Timer(at_ns=self.now))
+
+    @rule(times=st.integers(1, 8))
+    def all_goes_well(self, times):
+        """Do some of what is asked for, so that jobs run and are answered."""
+        for _ in range(times):
+            if not self.go_well():
+                return
+
+    def go_well(self) -> bool:
+        """Do the first thing asked for; False when there is none."""
+        if self.starts:
+            self.come_up(self.starts.pop(0), 1)
+        elif self.mends:
+            mend = self.mends.pop(0)
+            if self.is_current(mend, "mending"):
+                self.come_up(mend, 1)
+        elif self.stops:
+            self.stopped(self.stops.pop(0))
+        elif self.loads:
+            self.loaded(self.loads.pop(0))
+        elif self.persists:
+            self.written(self.persists.pop(0))
+        elif self.compares:
+            compare = self.compares.pop(0)
+            self.compared(compare, compare.attempts[0])
+        elif self.runs:
+            self.finish(self.runs.pop(0))
+        else:
+            return False
+        return True
+
+    # --- promises -----------------------------------------------------------------------------
 
     @invariant()
     def each_job_is_answered_at_most_once(self) -> None:
@@ -241,8 +480,18 @@ class FleetPromises(RuleBasedStateMachine):
 
     @invariant()
     def no_job_is_forgotten(self) -> None:
-        open_jobs = self.submitted - set(self.answered) - self.cancelled
+        open_jobs = set(self.asked) - set(self.answered) - self.cancelled
         assert open_jobs == set(self.machine.jobs)
+
+    @invariant()
+    def the_machine_knows_what_runs(self) -> None:
+        known = {
+            (job.id, worker_id)
+            for job in self.machine.jobs.values()
+            for worker_id, attempt in job.live.items()
+            if attempt.dispatched_ns is not None
+        }
+        assert known == set(self.live)
 
     @invariant()
     def the_index_agrees_with_the_workers(self) -> None:
@@ -259,10 +508,62 @@ class FleetPromises(RuleBasedStateMachine):
                 with_model = [one.id for one in fleet.idle_with(model, (worker.target,))]
                 assert (worker.id in with_model) == worker.has_room
 
+    @invariant()
+    def no_probe_is_lost_or_made_up(self) -> None:
+        if self.settings.breaker is None:
+            return
+        breakers = self.machine.breakers
+        for circuit, state in breakers.states(self.machine.fleet.now_ns).items():
+            if state is not BreakerState.HALF_OPEN:
+                continue
+            breaker = breakers._of[circuit]
+            probing = sum(
+                attempt.calls.get(circuit) == breaker._period
+                for job in self.machine.jobs.values()
+                for attempt in job.live.values()
+            )
+            ended = breaker._calls.count
+            unspent = breaker._permits
+            assert probing + ended + unspent == self.settings.breaker.probes
+            assert unspent >= 0
+
     def teardown(self) -> None:
-        replayed = machine()
+        if not hasattr(self, "machine"):
+            return
+        self.everybody_is_answered_in_the_end()
+        self.a_fleet_that_closes_leaves_nothing()
+        replayed = Machine(recovery=Sometimes(), settings=self.settings)
         assert [replayed.handle(event) for event in self.log] == self.said
+
+    def everybody_is_answered_in_the_end(self) -> None:
+        """Let all go well: timers ring only when they were asked for."""
+        for _ in range(SOON):
+            self.hear_the_suspects()
+            if not self.machine.jobs:
+                return
+            if self.go_well():
+                continue
+            assert self.wake is not None, f"{list(self.machine.jobs)} wait for nothing"
+            self.ring()
+        raise AssertionError(f"never answered: {self.stories()}")
+
+    def a_fleet_that_closes_leaves_nothing(self) -> None:
+        self.post(ev.Drain(at_ns=self.tick()))
+        while self.go_well():
+            pass
+        assert not self.machine.fleet.workers and not self.bodies
+
+    def hear_the_suspects(self) -> None:
+        for worker in list(self.machine.fleet.workers.values()):
+            if worker.status is WorkerStatus.SUSPECT:
+                same = {"worker_id": worker.id, "epoch": worker.epoch}
+                self.post(ev.WorkerHeard(at_ns=self.tick(), **same))
+
+    def stories(self) -> Iterator[Any]:
+        return (list(job.story) for job in self.machine.jobs.values())
 
 
 TestFleetPromises = FleetPromises.TestCase
-TestFleetPromises.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestFleetPromises.settings = hypothesis.settings(
+    max_examples=60, stateful_step_count=40, deadline=None
+)
