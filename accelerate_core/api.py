@@ -11,7 +11,6 @@ with Accelerator() as accelerator:
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
@@ -43,8 +42,6 @@ from .observers import Bus
 from .protocols import Backend, Store
 from .runner import Answer, Runner, Work
 from .types import LoadOptions, RunInfo, Target
-
-_log = logging.getLogger("accelerate.api")
 
 CLOSED = "this Accelerator is closed"
 
@@ -340,8 +337,6 @@ class AsyncAccelerator:
             degraded=tuple(degraded),
             **{"recovery_s": pool.recovery_timeout, "durable": pool.durable, **terms},
         )
-        if not model.asked.covers(found[0]):
-            _log.warning("%s runs on %s: %s", reference, found[0], missing)
         # Where sizes must be fixed they are known with the first inputs, not before.
         if not self._needs_sizes(model.targets):
             await self.submit(model, None)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .api import AsyncAccelerator
     from .runner import Answer
 
+
+_log = logging.getLogger("accelerate.api")
 
 #: What `fault_tolerance` of a model may say, and the argument of `AsyncModel` it is.
 _TOLERANCE = {
@@ -111,6 +114,7 @@ class AsyncModel:
         self.durable = durable
         self._owner = owner
         self._processor = processor
+        self._said: set[tuple[Target, str]] = set()
 
     @property
     def name(self) -> str:
@@ -165,6 +169,11 @@ class AsyncModel:
 
     def _response(self, job_id: str, answer: Answer, given: Any) -> Response:
         info, precision = answer.connection.info, answer.handle.spec.precision
+        is_asked = self.asked.covers(info.target) and precision == self.spec.precision
+        if not is_asked and (info.target, precision) not in self._said:
+            self._said.add((info.target, precision))
+            asked = f"{self.asked} in {self.spec.precision}"
+            _log.warning("%s: %s answers in %s, not %s", self.name, info.target, precision, asked)
         return Response(
             answer=given,
             job_id=job_id,
