@@ -12,17 +12,15 @@ from .measure import relative_l2
 if TYPE_CHECKING:
     from .types import Array
 
-#: Two answers agree up to this relative L2 distance, whatever computed them.
-TOLERANCE = 2e-2
-
 
 def agree(
-    answers: Mapping[int, Mapping[str, Array]], tolerance: float = TOLERANCE
+    answers: Mapping[int, Mapping[str, Array]], tolerance: float
 ) -> tuple[int | None, tuple[int, ...]]:
     """Return the answer that a majority agrees with, and those that do not agree with it.
 
-    `answers` are outputs by attempt. Of several such answers the one with most company counts,
-    then the earliest attempt. Without a majority: None, and every attempt.
+    `answers` are outputs by attempt; two agree whose relative L2 distance is within `tolerance`.
+    Of several such answers the one with most company counts, then the earliest attempt.
+    Without a majority: None, and every attempt.
     """
     company = {
         number: [other for other in answers if _is_close(answers[other], one, tolerance)]

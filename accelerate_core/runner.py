@@ -315,7 +315,9 @@ class Runner:
         if job is None:
             return  # cancelled meanwhile
         answers = {number: job.outcomes[number].result.outputs for number in order.attempts}
-        tolerance = max(TOLERANCE[job.outcomes[one].handle.spec.precision] for one in answers)
+        loosest = max(TOLERANCE.values())
+        precisions = {job.outcomes[one].handle.spec.precision for one in answers}
+        tolerance = max(TOLERANCE.get(one, loosest) for one in precisions)
         # Nothing was asked to stay on a worker, so all are arrays.
         accepted, odd = await asyncio.to_thread(agree, answers, tolerance)  # type: ignore[arg-type]
         for number in odd:

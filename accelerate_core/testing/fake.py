@@ -20,6 +20,7 @@ import attrs
 
 from .. import __version__
 from ..errors import AccelerateError, BackendUnavailable, ModelError, Unsupported, WorkerLost
+from ..fleet.policy import FailureKind, Mend
 from ..inputs import check_inputs
 from ..markers import hookimpl
 from ..protocols import Backend, Context, SessionId, Worker
@@ -68,6 +69,19 @@ class FakeSettings:
     crash_after: int | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.ge(0))
     )
+    #: What that loss is taken for.
+    crash_reason: FailureKind = FailureKind.CRASH
+    #: Every run with this number loses the device, and the worker lives on.
+    device_lost_every: int | None = attrs.field(default=None, validator=_at_least_one)
+    #: A worker is silent in the run after this many, for as long as `silent_ms` says.
+    silent_after: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.ge(0))
+    )
+    silent_ms: float = attrs.field(default=1000.0, validator=_not_negative)
+    #: Every run on this worker, counted in order of starting, answers wrongly.
+    wrong_worker: int | None = attrs.field(default=None, validator=_at_least_one)
+    #: What workers can be mended by; other means are not supported.
+    mends: tuple[Mend, ...] = (Mend.DEVICE, Mend.PAGE)
     #: Models that use one of these operators are refused.
     unsupported_operators: tuple[str, ...] = ()
 
@@ -89,6 +103,7 @@ class FakeBackend(Backend):
 
     def __init__(self, settings: FakeSettings) -> None:
         self._settings = settings
+        self._numbers = itertools.count(1)
 
     async def discover(self) -> Sequence[Availability]:
         """Return all planned targets; they are always available."""
@@ -106,7 +121,8 @@ class FakeBackend(Backend):
                 hint='Plan it: [backends.fake] browsers = ["chromium"]',
             )
         await asyncio.sleep(self._settings.start_ms / 1e3)
-        return FakeWorker(target, self._settings, ctx)
+        is_wrong = next(self._numbers) == self._settings.wrong_worker
+        return FakeWorker(target, self._settings, ctx, is_wrong=is_wrong)
 
     def _targets(self) -> list[Target]:
         return [Target("fake", None, browser) for browser in (None, *self._settings.browsers)]
@@ -115,7 +131,9 @@ class FakeBackend(Backend):
 class FakeWorker(Worker):
     """Answer runs with invented numbers, and fail as planned."""
 
-    def __init__(self, target: Target, settings: FakeSettings, ctx: Context) -> None:
+    def __init__(
+        self, target: Target, settings: FakeSettings, ctx: Context, *, is_wrong: bool = False
+    ) -> None:
         self.info = WorkerInfo(
             target=target,
             engine_version=f"fake {__version__}",
@@ -129,7 +147,9 @@ class FakeWorker(Worker):
         self._states = Sessions(str(target))
         self._numbers = itertools.count(1)
         self._runs = 0
-        self._gone = asyncio.Event()
+        self._is_wrong = is_wrong
+        self._events: asyncio.Queue[WorkerEvent | None] = asyncio.Queue()
+        self._is_gone = False
         self._is_crashed = False
 
     async def load(self, spec: ModelSpec, options: LoadOptions | None = None) -> ModelHandle:
@@ -195,16 +215,42 @@ class FakeWorker(Worker):
         self._runs += 1
         number, begin = self._runs, time.perf_counter()
         await asyncio.sleep(self._settings.latency_ms / 1e3)
+        if number - 1 == self._settings.silent_after:
+            await self._be_silent()
         self._check_alive()
-        if self._settings.crash_after is not None and number > self._settings.crash_after:
-            self._is_crashed = True
-            self._gone.set()
-            self._check_alive()
-        if self._settings.fail_every and number % self._settings.fail_every == 0:
-            raise AccelerateError(f"planned: run {number} fails", where=str(self.info.target))
+        self._fail_as_planned(number)
         outputs = _invent(model.spec, inputs, options.dimensions)
+        if self._is_wrong:
+            outputs = {name: value * value.dtype.type(0) for name, value in outputs.items()}
         in_page_ms = (time.perf_counter() - begin) * 1e3
         return Result(outputs=outputs, phases=Phases(in_page_ms=in_page_ms))
+
+    def _fail_as_planned(self, number: int) -> None:
+        plan, where = self._settings, str(self.info.target)
+        if plan.crash_after is not None and number > plan.crash_after:
+            self._is_crashed = True
+            self._end()
+            self._check_alive()
+        if plan.device_lost_every and number % plan.device_lost_every == 0:
+            raise WorkerLost("planned: the device is lost", where=where, reason="device_lost")
+        if plan.fail_every and number % plan.fail_every == 0:
+            raise AccelerateError(f"planned: run {number} fails", where=where)
+
+    async def _be_silent(self) -> None:
+        begin = time.perf_counter()
+        while (silent_ms := (time.perf_counter() - begin) * 1e3) < self._settings.silent_ms:
+            data = {"silent_ms": silent_ms}
+            self._events.put_nowait(WorkerEvent(kind=WorkerEventKind.SILENT, data=data))
+            await asyncio.sleep(0.05)
+        self._events.put_nowait(WorkerEvent(kind=WorkerEventKind.HEARD))
+
+    async def mend(self, how: Mend) -> None:
+        """Forget all models and sessions, as planned."""
+        self._check_alive()
+        if how not in self._settings.mends:
+            raise Unsupported(f"planned: {how} mends nothing", where=str(self.info.target))
+        self._loaded.clear()
+        self._states = Sessions(str(self.info.target))
 
     async def unload(self, model: ModelHandle) -> None:
         """Forget a model."""
@@ -214,19 +260,27 @@ class FakeWorker(Worker):
 
     async def close(self, *, kill: bool = False) -> None:
         """Stop."""
-        self._gone.set()
+        self._end()
 
     async def events(self) -> AsyncIterator[WorkerEvent]:
-        """Yield LOST after a planned crash."""
-        await self._gone.wait()
+        """Yield planned silence, and LOST after a planned crash."""
+        while (event := await self._events.get()) is not None:
+            yield event
+        self._events.put_nowait(None)
         if self._is_crashed:
-            yield WorkerEvent(kind=WorkerEventKind.LOST, message="planned: it crashed")
+            data = {"reason": self._settings.crash_reason}
+            yield WorkerEvent(kind=WorkerEventKind.LOST, message="planned: it crashed", data=data)
+
+    def _end(self) -> None:
+        self._is_gone = True
+        self._events.put_nowait(None)
 
     def _check_alive(self) -> None:
-        if self._gone.is_set():
+        if self._is_gone:
             raise WorkerLost(
                 "planned: it crashed" if self._is_crashed else "the worker is closed",
                 where=str(self.info.target),
+                reason=self._settings.crash_reason if self._is_crashed else None,
             )
 
     def _find(self, model: ModelHandle) -> LoadOptions:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distributions made on the spot: real metadata, real modules, found as installed ones are."""
+"""Distributions made on the spot, real to whoever looks for plugins; and work for the fake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from accelerate_core.protocols import Context
+from accelerate_core.runner import Work
+from accelerate_core.testing.models import tiny_matmul
+from accelerate_core.types import Target
 
 Install = Callable[..., None]
 
@@ -34,3 +40,18 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         monkeypatch.delitem(sys.modules, module, raising=False)
 
     return install
+
+
+@pytest.fixture
+def work(context: Context) -> Work:
+    """Return a tiny model for the fake backend."""
+    return Work(spec=tiny_matmul(context.assets), targets=(Target("fake"),))
+
+
+@pytest.fixture
+def inputs(work: Work) -> dict[str, np.ndarray]:
+    """Return inputs of that model."""
+    return {
+        one.name: np.ones([size if isinstance(size, int) else 1 for size in one.shape], one.dtype)
+        for one in work.spec.inputs
+    }

@@ -23,7 +23,6 @@ from accelerate_core.fleet.policy import Retry
 from accelerate_core.protocols import Backend, Context, Worker
 from accelerate_core.runner import Runner, Work
 from accelerate_core.testing.fake import FakeBackend, FakeSettings
-from accelerate_core.testing.models import tiny_matmul
 from accelerate_core.types import Target, WorkerEvent, WorkerEventKind, WorkerInfo
 
 FAKE = Target("fake")
@@ -32,19 +31,6 @@ FAKE = Target("fake")
 class Again:
     def decide(self, failed: Any, job: Any, fleet: Any) -> Retry:
         return Retry(avoid=(failed.worker_id,))
-
-
-@pytest.fixture
-def work(context: Context) -> Work:
-    return Work(spec=tiny_matmul(context.assets), targets=(FAKE,))
-
-
-@pytest.fixture
-def inputs(work: Work) -> dict[str, np.ndarray]:
-    return {
-        one.name: np.ones([size if isinstance(size, int) else 1 for size in one.shape], one.dtype)
-        for one in work.spec.inputs
-    }
 
 
 class Fleet:
