@@ -36,6 +36,8 @@ class RunStarted(Event):
 
     run: RunInfo
     cells: tuple[Cell, ...]
+    #: Cells that an earlier process of this run has measured.
+    measured: int = 0
 
 
 @attrs.frozen(kw_only=True)

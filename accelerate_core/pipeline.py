@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from . import events, provenance
+from . import events, provenance, resuming
 from .assembly import Assembly, assemble, check_tables, make_backends, used_targets
 from .config import Config
 from .errors import AccelerateError, BackendUnavailable, ConfigError, Unsupported
@@ -24,6 +24,7 @@ from .measuring import Bench
 from .profiles import Profiles
 from .protocols import Backend
 from .runner import Runner
+from .status import Status, published
 from .types import Availability, Cell, CellStatus, Measurement, RunInfo, RunSummary
 
 _log = logging.getLogger("accelerate.pipeline")
@@ -62,11 +63,14 @@ async def run(
     only: Sequence[str] = (),
     stop: asyncio.Event | None = None,
     is_profiled: bool = False,
+    resume: bool | None = None,
 ) -> Outcome:
     """Measure every cell of a configuration and return what was found.
 
     Setting `stop` ends the run cleanly: what was measured is kept, the rest is SKIPPED.
-    Errors of single cells are in the summary; what is raised concerns the whole run.
+    A durable run (`[pool] durable`, or `resume`) continues the one of the same configuration that
+    was killed or interrupted: what that measured is not measured again. With `resume=False` it
+    starts anew. Errors of single cells are in the summary; what is raised concerns the whole run.
     """
     if not config.benchmarks:
         raise ConfigError(
@@ -74,9 +78,27 @@ async def run(
             where=config.path,
             hint='Add [[models]] and [[benchmarks]] targets = ["cpu"].',
         )
+    is_durable = config.pool.durable or bool(resume)
+    if is_durable:
+        resuming.check_store(config)
     with assemble(config, host) as assembly:
         planned = select(plan(config, await discover(assembly.backends)), only)
-        return await _Run(config, host, assembly, planned, observer, stop, is_profiled).run()
+        wanted = resuming.fingerprint(config, only)
+        earlier = None
+        if is_durable and resume is not False:
+            earlier = await asyncio.to_thread(resuming.find, assembly.store, wanted)
+        return await _Run(
+            config,
+            host,
+            assembly,
+            planned,
+            observer,
+            stop,
+            is_profiled,
+            fingerprint=wanted,
+            earlier=earlier,
+            is_durable=is_durable,
+        ).run()
 
 
 class _Run:
@@ -91,6 +113,10 @@ class _Run:
         observer: Observer | None,
         stop: asyncio.Event | None,
         is_profiled: bool,
+        *,
+        fingerprint: str,
+        earlier: RunSummary | None,
+        is_durable: bool,
     ) -> None:
         self.config = config
         self.host = host
@@ -104,8 +130,12 @@ class _Run:
             name=config.name or None,
             project_commit=provenance.commit(Path.cwd()),
             host=provenance.machine(),
+            fingerprint=fingerprint,
         )
+        self.is_durable = is_durable
         self.measurements: list[Measurement] = []
+        if earlier is not None:
+            self.go_on(earlier)
         self.saving: set[asyncio.Task[Any]] = set()
         self.runner = Runner(
             assembly.backends,
@@ -126,6 +156,19 @@ class _Run:
             is_profiled=is_profiled,
         )
 
+    def go_on(self, earlier: RunSummary) -> None:
+        """Be the run of a process that died, and keep what that measured."""
+        cells = {one.cell for one in self.planned}
+        self.measurements = [one for one in earlier.measurements if one.cell in cells]
+        measured = {one.cell for one in self.measurements}
+        self.planned = [one for one in self.planned if one.cell not in measured]
+        self.info = attrs.evolve(
+            earlier.run,
+            finished_at=None,
+            is_interrupted=False,
+            resumed_at=(*earlier.run.resumed_at, datetime.now(UTC)),
+        )
+
     async def run(self) -> Outcome:
         store = self.assembly.store
         await asyncio.to_thread(store.save_run, self.info)
@@ -135,10 +178,12 @@ class _Run:
                 at=self.info.started_at,
                 run=self.info,
                 cells=tuple(one.cell for one in self.planned),
+                measured=len(self.measurements),
             )
         )
         try:
-            await self.cells()
+            async with published(self.host.context.state_dir, self.info.id, self.status):
+                await self.cells()
         finally:
             # Shielded: a second Ctrl-C must not leave a browser behind.
             await asyncio.shield(self.runner.close())
@@ -156,6 +201,9 @@ class _Run:
         await asyncio.to_thread(self.assembly.bus.flush)
         problems += self.observer_problems()
         return Outcome(summary, paths, tuple(problems), self.bench.profiles)
+
+    def status(self) -> Status:
+        return self.runner.meter.status(self.info)
 
     async def cells(self) -> None:
         stopped = asyncio.create_task(self.stop.wait())
@@ -220,6 +268,9 @@ class _Run:
 
     async def keep(self, measurement: Measurement) -> None:
         """Store a measurement; it counts, and is told, once it is committed."""
+        if self.is_durable and measurement.status is CellStatus.SKIPPED:
+            self.measurements.append(measurement)  # the next process measures it
+            return
         # The row refers to its connection, which must be there first.
         await asyncio.gather(*self.saving)
         await asyncio.to_thread(self.assembly.store.save_measurement, measurement)

@@ -313,6 +313,10 @@ class RunInfo:
     project_commit: str | None = None  #: commit of the project under test
     host: Mapping[str, Any] = attrs.field(factory=dict)  #: os, cpu, cores, memory, python
     is_interrupted: bool = False
+    #: Hash of what it measures and how: a run is continued only as what it was.
+    fingerprint: str | None = None
+    #: When other processes went on with it, after one that was killed or interrupted.
+    resumed_at: tuple[datetime, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -36,10 +36,11 @@ def execute(
     as_json: bool,
     is_profiled: bool = False,
     trace: Path | None = None,
+    resume: bool | None = None,
 ) -> int:
     """Run a configuration, print its results and return the exit code.
 
-    `trace` is a file for the kernels of a profiled run.
+    `trace` is a file for the kernels of a profiled run; `resume` is as for `pipeline.run`.
     """
     if trace is not None:
         check_trace(trace)
@@ -48,7 +49,9 @@ def execute(
     # Reports may print; with --json, stdout is for JSON alone.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         try:
-            outcome = asyncio.run(_run(config, host, only, is_profiled or trace is not None))
+            outcome = asyncio.run(
+                _run(config, host, only, is_profiled or trace is not None, resume)
+            )
         except asyncio.CancelledError:
             warn("Cancelled. What was stored before is kept.")
             return INTERRUPTED
@@ -110,12 +113,18 @@ def show_summary(summary: RunSummary, host: Host) -> None:
 
 
 async def _run(
-    config: Config, host: Host, only: Sequence[str], is_profiled: bool
+    config: Config, host: Host, only: Sequence[str], is_profiled: bool, resume: bool | None
 ) -> pipeline.Outcome:
     with _progress() as progress:
         return await stoppable(
             lambda stop: pipeline.run(
-                config, host, observer=progress, only=only, stop=stop, is_profiled=is_profiled
+                config,
+                host,
+                observer=progress,
+                only=only,
+                stop=stop,
+                is_profiled=is_profiled,
+                resume=resume,
             ),
             progress.say,
         )

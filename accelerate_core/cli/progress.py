@@ -30,6 +30,12 @@ class Progress:
         match event:
             case events.RunStarted():
                 self.total = len(event.cells)
+                if event.measured:
+                    began = f"{event.run.started_at:%Y-%m-%d %H:%M} UTC"
+                    self.say(
+                        f"Continuing run {event.run.id[:8]} of {began}: {event.measured} cells are "
+                        f"measured, {self.total} are left. --fresh starts anew."
+                    )
             case events.CellStarted():
                 self.began(event)
             case events.CellProgress():

@@ -27,6 +27,14 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Profile, and write a trace for chrome://tracing."),
     ] = None,
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--fresh",
+            help="Continue the run that was killed or interrupted (with [pool] durable = true it "
+            "is), or start anew.",
+        ),
+    ] = None,
     is_dry: Annotated[
         bool,
         typer.Option("--dry-run", help="Show the cells; start nothing. 1 if a required one lacks."),
@@ -47,5 +55,7 @@ def run(
     cells = tuple(only or ())
     if is_dry:
         raise typer.Exit(preview(config, only=cells, as_json=as_json))
-    code = execute(config, only=cells, as_json=as_json, is_profiled=is_profiled, trace=trace)
+    code = execute(
+        config, only=cells, as_json=as_json, is_profiled=is_profiled, trace=trace, resume=resume
+    )
     raise typer.Exit(code)
