@@ -37,7 +37,9 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.names) - {*NAMES, SOAK}:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
-    options = Options(quick=given.quick, minutes=given.minutes, only=tuple(given.browser))
+    options = Options(
+        quick=given.quick, is_soak=given.soak, minutes=given.minutes, only=tuple(given.browser)
+    )
     names = given.names or ([SOAK] if given.soak else NAMES)
     results = [asyncio.run(_run(name, options)) for name in names]
     return 0 if all(results) else 1

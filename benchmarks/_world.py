@@ -30,6 +30,7 @@ class Options:
     """Say how much is measured."""
 
     quick: bool = False
+    is_soak: bool = False  #: hours are welcome
     minutes: float = 30.0  #: of a soak
     only: tuple[str, ...] = ()  #: browsers; empty for all
 

@@ -44,7 +44,7 @@ class Wanted:
     deadline_s: float = 5.0
     every_s: float = 3.0
     workers: int = 3
-    size: int = 0
+    size: int = 64
     seed: int = 0
 
 
@@ -184,6 +184,7 @@ def summary(row: Row) -> dict[str, Any]:
         else None,
         "faults": [attrs.asdict(one) for one in row.struck],
         "recovery_ms": row.recoveries_ms,
+        "workers_lost": row.workers_lost,
         "processes_left": row.processes_left,
         "folders_left": row.folders_left,
         "is_interrupted": row.is_interrupted,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that `host_crash` kills: a fleet of its own, told by lines of JSON what to answer.
 
-In: one line, what to run. Out: one line for each launch and for each answer. It ends when its
-standard input does, so that it never outlives whoever started it.
+In: one line, what to run. Out: a line for each job that is accepted, for the launches, and for each
+answer. It ends when its standard input does: it never outlives whoever started it.
 """
 
 from __future__ import annotations
@@ -10,27 +10,32 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from accelerate_core.durable import DurableJobs
 from accelerate_core.errors import AccelerateError
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.host import Host
+from accelerate_core.journal import open_journal
 from accelerate_core.runner import Work
+from accelerate_core.testing.models import tiny_mlp
 from accelerate_core.types import Target
 
 from .fleet import Fleet, FleetPlan, opened
-from .workload import Workload, tiny
+from .workload import tiny_inputs
 
 
 async def _answer(
-    fleet: Fleet, work: Work, workload: Workload, number: int, deadline_s: float
+    jobs: DurableJobs, fleet: Fleet, work: Work, number: int, inputs: Mapping[str, Any]
 ) -> None:
-    inputs = workload.inputs[number % len(workload.inputs)]
     said: dict[str, Any] = {"request": number}
     try:
-        answer = await fleet.runner.submit(work, inputs, timeout_s=deadline_s)
+        job_id = await jobs.accept(work, inputs, job_id=f"r{number}")
+        _say({"accepted": number})
+        answer = await jobs.answer(job_id)
         outputs = answer.result.outputs
         said["outputs"] = {name: np.asarray(one).tolist() for name, one in outputs.items()}
     except AccelerateError as error:
@@ -46,21 +51,26 @@ def _say(line: dict[str, Any]) -> None:
 async def main(told: dict[str, Any]) -> None:
     """Answer the requests at their rate, then wait until nobody listens."""
     host = Host()
-    workload = await tiny(host)
     targets = tuple(Target.parse(text) for text in told["targets"])
     plan = FleetPlan(
         targets=targets,
         strategy=told["strategy"],
         settings=FleetSettings(**told["settings"]),
     )
-    work = Work(spec=workload.spec, options=workload.options, targets=targets)
+    work = Work(spec=tiny_mlp(host.context.assets), targets=targets)
+    inputs = tiny_inputs()
     async with opened(host, plan) as fleet:
+        journal = await asyncio.to_thread(open_journal, host.context.state_dir)
+        jobs = DurableJobs(fleet.runner, journal)
+        # What a killed process had accepted is done without anybody asking again.
+        await jobs.resume()
         async with asyncio.TaskGroup() as group:
             for number in told["requests"]:
-                group.create_task(_answer(fleet, work, workload, number, told["deadline_s"]))
+                group.create_task(_answer(jobs, fleet, work, number, inputs[number % len(inputs)]))
                 await asyncio.sleep(1 / told["rate"])
         _say({"done": True})
         await asyncio.to_thread(sys.stdin.read)
+        await jobs.close()
 
 
 if __name__ == "__main__":

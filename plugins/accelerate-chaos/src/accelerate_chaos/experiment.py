@@ -14,7 +14,7 @@ from typing import TypeAlias
 import attrs
 import numpy as np
 
-from accelerate_core.errors import AccelerateError, BackendUnavailable, Unsupported
+from accelerate_core.errors import AccelerateError, BackendUnavailable
 from accelerate_core.host import Host
 from accelerate_core.runner import Work
 
@@ -114,6 +114,7 @@ class _Experiment:
         self._requests: list[Request] = []
         self._struck: list[Struck] = []
         self._hit: dict[int, list[str]] = {}  # group -> lives that were struck
+        self._suffering: set[str] = set()  # lives whose fault is not lifted yet
         # Each request is due to one of the targets, and may fall back to the others.
         targets = plan.fleet.targets
         self._works = [
@@ -155,6 +156,7 @@ class _Experiment:
             requests=tuple(sorted(self._requests, key=lambda one: one.number)),
             struck=tuple(struck),
             findings=self.checker.findings(),
+            workers_lost=fleet.lost,
             is_interrupted=self._stop.is_set(),
         )
 
@@ -251,6 +253,7 @@ class _Experiment:
         worker_id, victim = found
         life = fleet.life(worker_id)
         self._hit.setdefault(strike.group, []).append(life)
+        self._suffering.add(life)
         fault = self._fault(strike.fault)
         try:
             if reason := fault.obstacle(victim):
@@ -259,16 +262,20 @@ class _Experiment:
             proof = await fault.inject(victim)
             self._note(strike, life, at_ns=proof.at_ns, seen=proof.seen)
             await asyncio.sleep(strike.lasts_s)
-        except (AccelerateError, Unsupported) as error:
+        except AccelerateError as error:
             self._note(strike, life, reason=error.info.message)
         finally:
             await asyncio.shield(fault.lift())
+            self._suffering.discard(life)
 
     async def _choose(self, fleet: Fleet, strike: Strike) -> tuple[str, Victim] | None:
-        """Return a worker this group has not struck: one that is running something, if it can."""
-        hit = self._hit.get(strike.group, [])
+        """Return a worker that suffers nothing: one that is running something, if there is one.
+
+        One group strikes no worker twice.
+        """
         ends_s = time.monotonic() + _WAIT_S
         for turn in itertools.count():
+            hit = self._suffering.union(self._hit.get(strike.group, []))
             free = {
                 name: victim
                 for name, victim in fleet.victims().items()

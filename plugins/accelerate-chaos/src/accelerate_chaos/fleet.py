@@ -37,6 +37,8 @@ class Fleet:
         #: Every attempt that has ended.
         self.runs: list[Run] = []
         self.runner: Runner
+        #: Workers that went without having been asked to.
+        self.lost = 0
         #: Attempts under way, by the name of their worker.
         self.running: dict[str, set[int]] = {}
         self._requests: dict[int, int] = {}  # id of a request's inputs -> its number
@@ -83,6 +85,7 @@ class Fleet:
                 self.checker.came(event.worker_id, event.connection.id)
             case events.WorkerGone() if event.connection is not None:
                 self.checker.went(event.worker_id, event.connection.id)
+                self.lost += event.error is not None
             case events.JobFinished() if event.error is None and event.worker_id is not None:
                 self.checker.accepted(event.job_id, event.worker_id)
 

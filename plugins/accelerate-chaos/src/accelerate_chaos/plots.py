@@ -114,8 +114,8 @@ def _heat(rows: Sequence[Row]) -> Plot | None:
         ],
     }
     caption = (
-        "Part of the requests that were answered in time; below a mark, how long the median "
-        "request that a fault hit took to be answered elsewhere. Grey: does not apply."
+        "Part of the requests that were answered in time, and how long the median request that a "
+        "fault hit took to be answered elsewhere. Grey: does not apply."
     )
     return Plot(id="heat", title="Scenario by strategy", caption=caption, spec=spec)
 
@@ -248,7 +248,7 @@ def _timeline(rows: Sequence[Row]) -> Plot | None:
                     "type": "quantitative",
                     "scale": {"type": "log"},
                     "title": "latency (ms)",
-                    "axis": {"tickCount": 4},
+                    "axis": {"values": [0.1, 1, 10, 100, 1000, 10000], "format": "~r"},
                 },
                 "color": color,
             },

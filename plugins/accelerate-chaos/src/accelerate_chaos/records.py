@@ -67,6 +67,7 @@ class Row:
     requests: tuple[Request, ...] = ()
     struck: tuple[Struck, ...] = ()
     findings: tuple[Finding, ...] = ()
+    workers_lost: int = 0  #: by whatever reason
     processes_left: int = 0
     folders_left: int = 0
     is_interrupted: bool = False

@@ -37,6 +37,7 @@ CREATE TABLE chaos_rows (
     stale BIGINT,
     untyped BIGINT,
     latencies_ms DOUBLE[],
+    workers_lost BIGINT,
     processes_left BIGINT,
     folders_left BIGINT
 );
@@ -58,8 +59,8 @@ _ROW = """
 INSERT INTO chaos_rows (
     run_id, stored_at, scenario, strategy, targets, verdict, reason, is_interrupted, seed, rate,
     deadline_s, requests, answered, errors, lost, wrong, doubled, stale, untyped, latencies_ms,
-    processes_left, folders_left
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
+    workers_lost, processes_left, folders_left
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
 """
 _FAULT = "INSERT INTO chaos_faults VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -75,6 +76,7 @@ def save(store: Store, run_id: str, row: Row) -> int:
         [one.error for one in row.requests if one.error is not None],
         *(row.count(rule) for rule in Rule),
         row.latencies_ms,
+        row.workers_lost,
         row.processes_left,
         row.folders_left,
     )

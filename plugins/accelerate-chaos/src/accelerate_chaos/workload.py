@@ -32,11 +32,15 @@ class Workload:
 
 async def tiny(host: Host) -> Workload:
     """Return a tiny real model: two layers, well under a millisecond a run."""
+    return await referenced(host, tiny_mlp(host.context.assets), tiny_inputs())
+
+
+def tiny_inputs() -> list[dict[str, Array]]:
+    """Return the inputs of the tiny model: the same ones in every process."""
     import numpy as np
 
     chance = np.random.default_rng(7)
-    inputs = [{"x": chance.normal(size=(2, 8)).astype(np.float32)} for _ in range(VARIETY)]
-    return await referenced(host, tiny_mlp(host.context.assets), inputs)
+    return [{"x": chance.normal(size=(2, 8)).astype(np.float32)} for _ in range(VARIETY)]
 
 
 async def slow(host: Host, size: int) -> Workload:

@@ -77,7 +77,7 @@ class PressureSettings:
         default=0.25, validator=[attrs.validators.gt(0), attrs.validators.le(MOST_SHARE)]
     )
     #: Never more bytes than this.
-    most_bytes: int = attrs.field(default=2 << 30, validator=attrs.validators.ge(1 << 20))
+    most_bytes: int = attrs.field(default=512 << 20, validator=attrs.validators.ge(1 << 20))
 
 
 class MemoryPressure(Fault):
