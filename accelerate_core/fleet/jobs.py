@@ -46,6 +46,7 @@ class Jobs:
             asked.targets,
             asked.model,
             tried=asked.tried,
+            came_ns=desk.fleet.now_ns,
             rank_ns=desk.fleet.now_ns - asked.priority * PRIORITY_NS,
             number=self._count,
         )

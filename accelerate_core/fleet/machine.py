@@ -34,6 +34,7 @@ from .overdue import Overdue
 from .placing import Placing
 from .pool import Pool
 from .quarantine import Quarantine
+from .scaling import Scaling
 from .settings import FleetSettings
 from .state import Fleet, JobState
 
@@ -56,6 +57,7 @@ class Machine:
             scheduler or FirstIdle(), recovery or NoRecovery(), settings or FleetSettings()
         )
         self._pool = Pool(self._desk)
+        self._scaling = Scaling(self._desk, self._pool)
         self._quarantine = Quarantine(self._desk, self._pool)
         self._jobs = Jobs(self._desk, self._pool, self._quarantine)
         self._placing = Placing(self._desk, self._jobs, self._pool)
@@ -76,8 +78,8 @@ class Machine:
             ev.WorkerHeard: self._heard,
             ev.WorkerProgress: self._progress,
             ev.SessionsOpen: self._sessions_open,
-            ev.WorkerMemory: lambda event: None,
-            ev.Capacity: lambda event: None,
+            ev.WorkerMemory: self._memory,
+            ev.Capacity: lambda event: self._pool.capacity(event.free_bytes),
             ev.ModelLoaded: self._model_loaded,
             ev.LoadFailed: self._load_failed,
             ev.Retire: lambda event: self._pool.retire(event.target),
@@ -110,6 +112,7 @@ class Machine:
             self._moves(event)
         self._handlers[type(event)](event)
         self._placing.place()
+        self._scaling.settle()
         if (wake_ns := desk.alarm.ask(desk.jobs)) is not None:
             desk.say(do.WakeAt(wake_ns))
         return desk.out
@@ -127,16 +130,17 @@ class Machine:
 
     def _start_failed(self, event: ev.WorkerFailed) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
-            self.fleet.remove(worker)
+            self._pool.start_failed(worker)
             self._jobs.unreachable(worker.target, AccelerateError.from_info(event.error))
 
     def _lost(self, event: ev.WorkerLost) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
+            self._pool.lost(worker)
             self._health.lost(worker, event)
 
     def _stopped(self, event: ev.WorkerStopped) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
-            self.fleet.remove(worker)
+            self._pool.gone(worker)
 
     def _silent(self, event: ev.WorkerSilent) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
@@ -152,7 +156,7 @@ class Machine:
 
     def _progress(self, event: ev.WorkerProgress) -> None:
         worker = self._pool.known(event.worker_id, event.epoch)
-        if worker is not None and worker.loading:
+        if worker is not None and worker.loading and event.doing:
             worker.doing = event.doing
 
     def _moves(
@@ -162,13 +166,19 @@ class Machine:
         if worker := self._pool.known(event.worker_id, event.epoch):
             worker.progress_ns = self.fleet.now_ns
 
+    def _memory(self, event: ev.WorkerMemory) -> None:
+        if worker := self._pool.known(event.worker_id, event.epoch):
+            self._pool.weighed(worker, event.held_bytes)
+
     def _model_loaded(self, event: ev.ModelLoaded) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
             self._placing.model_loaded(worker, event.model)
+            self._pool.loaded(worker)
 
     def _load_failed(self, event: ev.LoadFailed) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
             self._health.load_failed(worker, event)
+            self._pool.load_refused(worker, event.model)
 
     # --- the fleet ----------------------------------------------------------------------------
 
@@ -182,7 +192,9 @@ class Machine:
         self._desk.queue.open_all()
         for whose in self._desk.alarm.due(self.fleet.now_ns, self._desk.jobs):
             job = None if isinstance(whose, Bell) else self._desk.jobs.get(whose)
-            if whose is Bell.QUARANTINE:
+            if whose is Bell.POOL:
+                self._scaling.wake()
+            elif whose is Bell.QUARANTINE:
                 self._quarantine.due()
             if job is None:
                 continue

@@ -179,6 +179,7 @@ class Placing:
         elif not is_hedge:
             desk.queue.add(job)  # its next copy has to go elsewhere
         worker.jobs[job.id] = job
+        self._pool.took(worker, job.model)
         desk.fleet.touch(worker)
         if job.model in worker.models:
             self._dispatch(job, attempt)

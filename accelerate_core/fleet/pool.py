@@ -6,8 +6,10 @@ from __future__ import annotations
 from ..types import Target, WorkerInfo
 from . import instructions as do
 from .desk import Desk
+from .memory import Memory
 from .policy import Mend
 from .state import JobState, WorkerState, WorkerStatus
+from .usage import Usage
 
 #: Workers that take no job soon, and those that may be stopped once they are idle.
 _NO_HELP = (WorkerStatus.STOPPING, WorkerStatus.QUARANTINED)
@@ -20,6 +22,13 @@ class Pool:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._epochs: dict[str, int] = {}
+        self.memory = Memory()
+        #: How workers were used, by the target they were started for.
+        self.usages: dict[Target, Usage] = {}
+        #: Targets whose number of workers may be wrong, in order of coming.
+        self.unsettled: dict[Target, None] = {}
+        #: Workers that came up, or loaded a model, and may have nothing to do.
+        self.fresh: list[WorkerState] = []
 
     def provide(self, job: JobState) -> bool:
         """See to it that a worker for a waiting job exists or comes; False when none can yet."""
@@ -28,33 +37,40 @@ class Pool:
         for worker in fleet.covering((first,)):
             comes = worker.status not in _NO_HELP and not worker.is_retired
             if comes and worker.id not in job.tried and worker.id not in job.live:
+                usage = self.usage(first)
+                if self._desk.settings.is_adaptive and not usage.is_watched:
+                    self.unsettled[first] = None
                 return True
-        if len(fleet.workers) < self._desk.settings.max_workers:
+        if self.has_room():
             self.start(first)
             return True
-        for worker in fleet.workers.values():
-            if worker.status is WorkerStatus.STOPPING or worker.is_retired:
-                return False  # room is being made already
-        idle = [
-            worker
-            for worker in fleet.workers.values()
-            if worker.status is WorkerStatus.READY and not worker.jobs
-        ]
-        if idle:
-            self.stop(min(idle, key=lambda worker: worker.sessions))
+        self._make_room()
         return False
 
-    def start(self, target: Target) -> None:
+    def has_room(self) -> bool:
+        """Whether another worker may be started. The first one always may."""
+        count, settings = len(self._desk.fleet.workers), self._desk.settings
+        if count == 0 or count >= settings.max_workers:
+            return count == 0
+        return self.memory.fits_another(settings.memory_limit_bytes, count)
+
+    def start(self, target: Target) -> WorkerState:
         """Start a worker for a target."""
-        fleet = self._desk.fleet
+        fleet, usage = self._desk.fleet, self.usage(target)
+        idle_ns = self._desk.settings.idle_ns
+        if idle_ns is not None:
+            usage.regret(fleet.now_ns, idle_ns)
+        self.memory.started()
         number = 1
         while (worker_id := f"{target}-{number}") in fleet.workers:
             number += 1
         # A worker that failed a job and is started anew is another worker to it.
         self._forgive(worker_id)
         epoch = self._next_epoch(worker_id)
-        fleet.add(WorkerState(worker_id, epoch, target, started_ns=fleet.now_ns))
+        worker = WorkerState(worker_id, epoch, target, started_ns=fleet.now_ns)
+        fleet.add(worker)
         self._desk.say(do.StartWorker(worker_id, epoch, target))
+        return worker
 
     def stop(self, worker: WorkerState, *, kill: bool = False) -> None:
         """Stop a worker."""
@@ -87,12 +103,39 @@ class Pool:
             return
         worker.info = info
         worker.status = WorkerStatus.READY
+        worker.ready_ns = self._desk.fleet.now_ns
+        self.usage(worker.target).worked()
+        self.fresh.append(worker)
         self._desk.fleet.touch(worker)
         if worker.is_retired or (self._desk.is_draining and not self._desk.jobs):
             self.stop(worker)
 
+    def took(self, worker: WorkerState, model: str) -> None:
+        """Learn that a worker got a job."""
+        if self.usage(worker.target).took(model):
+            self.unsettled[worker.target] = None
+
     def left(self, worker: WorkerState) -> None:
-        """Stop a worker that was only kept for the job that has left it."""
+        """Learn that a job left a worker; stop one that was only kept for it."""
+        settings = self._desk.settings
+        usage = self.usages[worker.target]
+        usage.left(self._desk.fleet.now_ns)
+        worker.jobs_done += 1
+        may_shrink = settings.idle_ns is not None and not usage.is_planned
+        if may_shrink and self._desk.fleet.count(worker.target) > settings.floor:
+            self.unsettled[worker.target] = None
+        if worker.jobs_done == settings.max_jobs_per_worker:
+            self.unsettled[worker.target] = None
+        self._stop_retired(worker)
+
+    def let_go(self, worker: WorkerState) -> None:
+        """Stop a worker once it is idle."""
+        worker.is_retired = True
+        self._desk.fleet.touch(worker)
+        self._desk.fleet.freed.add(worker.target)
+        self._stop_retired(worker)
+
+    def _stop_retired(self, worker: WorkerState) -> None:
         if worker.is_retired and not worker.jobs and worker.status in _UP:
             self.stop(worker)
 
@@ -101,9 +144,8 @@ class Pool:
         for worker in list(self._desk.fleet.covering((target,))):
             if worker.status is WorkerStatus.STOPPING:
                 continue
-            worker.is_retired = True
-            self._desk.fleet.freed.add(worker.target)
-            self.left(worker)
+            self.usage(worker.target).retire()
+            self.let_go(worker)
 
     def stop_idle(self) -> None:
         """Stop every worker that does nothing."""
@@ -111,10 +153,90 @@ class Pool:
             if worker.status in _UP and not worker.jobs:
                 self.stop(worker)
 
+    def load(self, worker: WorkerState, model: str) -> None:
+        """Load a model that no job waits for."""
+        if model not in worker.models | worker.loading | worker.refused:
+            worker.loading.add(model)
+            self._desk.say(do.LoadModel(worker.id, worker.epoch, model))
+
+    # --- what is learnt -----------------------------------------------------------------------
+
+    def usage(self, target: Target) -> Usage:
+        """Return how workers started for a target were used."""
+        usage = self.usages.get(target)
+        if usage is None:
+            usage = self.usages[target] = Usage()
+        return usage
+
+    def loaded(self, worker: WorkerState) -> None:
+        """Learn that a worker loaded a model."""
+        self.fresh.append(worker)
+
+    def load_refused(self, worker: WorkerState, model: str) -> None:
+        """Learn that a worker cannot load a model."""
+        worker.refused.add(model)
+        self.fresh.append(worker)
+
+    def start_failed(self, worker: WorkerState) -> None:
+        """Learn that a worker could not be started."""
+        self.usage(worker.target).failed(self._desk.fleet.now_ns)
+        self.gone(worker)
+
+    def lost(self, worker: WorkerState) -> None:
+        """Learn that a worker is lost; one that never did anything is no better than none."""
+        if worker.jobs_done == 0:
+            self.usage(worker.target).failed(self._desk.fleet.now_ns)
+        self._forget(worker)
+
+    def gone(self, worker: WorkerState) -> None:
+        """Forget a worker."""
+        self._desk.fleet.remove(worker)
+        self._forget(worker)
+
+    def weighed(self, worker: WorkerState, held_bytes: int) -> None:
+        """Learn what a worker holds."""
+        self.memory.weighed(worker.id, held_bytes)
+        worker.held_bytes = held_bytes
+        if worker.first_bytes is None and not worker.loading:
+            worker.first_bytes = held_bytes
+        if self._desk.settings.max_growth_bytes is not None:
+            self.unsettled[worker.target] = None
+        self._keep_to_memory()
+
+    def capacity(self, free_bytes: int) -> None:
+        """Learn what workers may still take."""
+        self.memory.free_bytes = free_bytes
+        self.memory.started_since = 0
+        self.unsettled.update(dict.fromkeys(self.usages))
+        self._desk.fleet.has_rested = True  # who waits for room asks again
+        self._keep_to_memory()
+
     def known(self, worker_id: str, epoch: int) -> WorkerState | None:
         """Return a worker if it is of this epoch, else None."""
         worker = self._desk.fleet.workers.get(worker_id)
         return worker if worker is not None and worker.epoch == epoch else None
+
+    def _keep_to_memory(self) -> None:
+        if self.memory.is_over(self._desk.settings.memory_limit_bytes):
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Stop one idle worker, unless another is on its way out."""
+        workers = self._desk.fleet.workers.values()
+        if any(worker.status is WorkerStatus.STOPPING or worker.is_retired for worker in workers):
+            return
+        idle = [
+            worker for worker in workers if worker.status is WorkerStatus.READY and not worker.jobs
+        ]
+        if idle:
+            worker = min(idle, key=lambda worker: worker.sessions)
+            self.usage(worker.target).retire()  # it comes back when a job wants it
+            self.stop(worker)
+
+    def _forget(self, worker: WorkerState) -> None:
+        self.memory.gone(worker.id)
+        self.unsettled[worker.target] = None
+        self.fresh.append(worker)
 
     def _next_epoch(self, worker_id: str) -> int:
         epoch = self._epochs[worker_id] = self._epochs.get(worker_id, 0) + 1

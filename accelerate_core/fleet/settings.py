@@ -63,12 +63,16 @@ class FleetSettings:
     max_age_ns: int | None = None
     #: A worker that did so many jobs is replaced; None: never.
     max_jobs_per_worker: int | None = None
+    #: A worker that holds so many bytes more than after its last load is replaced; None: never.
+    max_growth_bytes: int | None = None
     #: Bytes all workers may hold together; None: what the machine has.
     memory_limit_bytes: int | None = None
     #: None: nothing is ever cut off.
     breaker: BreakerSettings | None = None
     #: Jobs that may wait; one more is refused with Overloaded.
     max_queue: int = 10_000
+    #: Whether a job is refused at once that cannot be done by its deadline, as far as is known.
+    refuses_late: bool = False
     #: A worker that answers no heartbeat for this long gets no more jobs, and those it has are
     #: given to another as well.
     suspect_after_ns: int = SECOND // 3
@@ -87,3 +91,8 @@ class FleetSettings:
     quarantine_after: int = 3
     quarantine_ns: int = SECOND
     quarantine_max_ns: int = 300 * SECOND
+
+    @property
+    def floor(self) -> int:
+        """Workers kept for each target in use, whatever it is used for."""
+        return min(self.min_workers + self.hot_spares, self.max_workers)

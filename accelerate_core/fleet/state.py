@@ -46,6 +46,13 @@ class WorkerState:
     #: Stop as soon as it is idle.
     is_retired: bool = False
     started_ns: int = 0
+    ready_ns: int = 0
+    jobs_done: int = 0
+    #: Bytes its processes hold, now and first since it last loaded a model.
+    held_bytes: int = 0
+    first_bytes: int | None = None
+    #: Models it could not load.
+    refused: set[str] = attrs.field(factory=set)
     failures: int = 0  #: in a row
     #: When it last showed that it works on something.
     progress_ns: int = 0
@@ -118,6 +125,7 @@ class JobState:
     not_before_ns: int = 0
     #: Its place in the queue: the least comes first; of equal ones, that which came first.
     rank_ns: int = 0
+    came_ns: int = 0
     number: int = 0
     failures: int = 0
     #: When its first attempt failed.
@@ -270,6 +278,7 @@ class Fleet:
         """Remember that a worker has a model."""
         self.not_loaded(worker, model)
         worker.models.add(model)
+        worker.first_bytes = None
         self._with_model.setdefault((worker.target, model), {})[worker.id] = worker
 
     def unload_all(self, worker: WorkerState) -> None:
@@ -298,6 +307,10 @@ class Fleet:
                 self.freed.add(worker.target)
             if not running:
                 self.has_rested = True
+
+    def count(self, target: Target) -> int:
+        """Return how many workers there are of one concrete target."""
+        return len(self._by_target.get(target, ()))
 
     def covering(self, targets: Sequence[Target]) -> Iterator[WorkerState]:
         """Yield every worker for `targets`, whatever its status."""

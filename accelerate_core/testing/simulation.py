@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A world in virtual time: it does what the fleet machine says, and takes the time it is told."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import attrs
+
+from ..errors import ErrorInfo
+from ..fleet import events as ev
+from ..fleet import instructions as do
+from ..fleet.machine import Machine
+from ..fleet.policy import JobView
+from ..fleet.settings import SECOND
+from ..types import Target, WorkerInfo
+
+CPU = Target("cpu")
+
+
+@attrs.frozen
+class Ending:
+    """How a job ended; times in nanoseconds."""
+
+    submitted_ns: int
+    ended_ns: int
+    error: ErrorInfo | None
+
+    @property
+    def took_ns(self) -> int:
+        """From submission to answer."""
+        return self.ended_ns - self.submitted_ns
+
+
+class World:
+    """Start workers, load models and run jobs, each in its time, as `machine` says.
+
+    Deterministic. Workers never fail by themselves; tests may post what they like.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        start_ns: int = 2 * SECOND,
+        load_ns: int = SECOND // 10,
+        run_ns: int = SECOND // 10,
+        slots: int = 1,
+    ) -> None:
+        self.machine = machine
+        self.start_ns = start_ns
+        self.load_ns = load_ns
+        self.run_ns = run_ns
+        self.slots = slots
+        self.now_ns = 0
+        #: When workers were started and stopped.
+        self.started: list[int] = []
+        self.stopped: list[int] = []
+        self.loads: list[do.LoadModel] = []
+        self.endings: dict[str, Ending] = {}
+        self.alive: dict[str, int] = {}
+        self._coming: list[tuple[int, int, ev.FleetEvent]] = []
+        self._count = 0
+        self._submitted: dict[str, int] = {}
+
+    def at(self, at_ns: int, event: type[Any], **fields: Any) -> None:
+        """Let something happen at a moment."""
+        self._count += 1
+        heapq.heappush(self._coming, (at_ns, self._count, event(at_ns=at_ns, **fields)))
+
+    def submit(
+        self, at_ns: int, job_id: str, *, model: str = "m", target: Target = CPU, **fields: Any
+    ) -> None:
+        """Let a job come at a moment."""
+        self._submitted[job_id] = at_ns
+        view = JobView(id=job_id, model=model, targets=(target,), submitted_ns=at_ns, **fields)
+        self.at(at_ns, ev.JobSubmitted, job=view)
+
+    def run(self, until_ns: int | None = None) -> None:
+        """Let everything happen up to a moment, or until nothing is left to happen."""
+        while self._coming and (until_ns is None or self._coming[0][0] <= until_ns):
+            self.now_ns, _, event = heapq.heappop(self._coming)
+            self.post(event)
+        if until_ns is not None:
+            self.now_ns = max(self.now_ns, until_ns)
+
+    def post(self, event: ev.FleetEvent) -> list[do.Instruction]:
+        """Let something happen now."""
+        out = self.machine.handle(event)
+        for one in out:
+            self._do(one)
+        return out
+
+    def kill(self, worker_id: str) -> None:
+        """Lose a worker now."""
+        epoch = self.alive.pop(worker_id)
+        error = ErrorInfo(kind="WorkerLost", message="killed")
+        self.post(ev.WorkerLost(at_ns=self.now_ns, worker_id=worker_id, epoch=epoch, error=error))
+
+    def _do(self, one: do.Instruction) -> None:
+        now = self.now_ns
+        match one:
+            case do.StartWorker(worker_id, epoch, target):
+                self.started.append(now)
+                self.alive[worker_id] = epoch
+                info = WorkerInfo(target=target, slots=self.slots)
+                self.at(
+                    now + self.start_ns,
+                    ev.WorkerReady,
+                    worker_id=worker_id,
+                    epoch=epoch,
+                    info=info,
+                )
+            case do.StopWorker(worker_id, epoch):
+                self.stopped.append(now)
+                self.alive.pop(worker_id, None)
+                self.at(now, ev.WorkerStopped, worker_id=worker_id, epoch=epoch)
+            case do.LoadModel(worker_id, epoch, model):
+                self.loads.append(one)
+                self.at(
+                    now + self.load_ns,
+                    ev.ModelLoaded,
+                    worker_id=worker_id,
+                    epoch=epoch,
+                    model=model,
+                )
+            case do.Dispatch(job_id, attempt, worker_id, epoch):
+                self.at(
+                    now + self.run_ns,
+                    ev.AttemptFinished,
+                    job_id=job_id,
+                    attempt=attempt,
+                    worker_id=worker_id,
+                    epoch=epoch,
+                )
+            case do.Complete(job_id):
+                self.endings[job_id] = Ending(self._submitted[job_id], now, None)
+            case do.Fail(job_id, error):
+                self.endings[job_id] = Ending(self._submitted[job_id], now, error)
+            case do.WakeAt(at_ns):
+                self.at(max(at_ns, now), ev.Timer)
