@@ -29,13 +29,14 @@ async def test_a_page_recovers_from_a_lost_device(context: Context, target: str)
         )
         inputs = models.matmul_input()
         (kept,) = (await worker.run(handle, inputs, keep=["y"])).outputs.values()
-        os.kill(_gpu_process(), signal.SIGKILL)
         losses = worker.events()
-        seen = []
-        async with asyncio.timeout(30):
-            while WorkerEventKind.DEVICE_RESTORED not in seen:
-                seen.append((await anext(losses)).kind)
-        assert WorkerEventKind.DEVICE_LOST in seen
+        for _ in range(3):  # browsers have less and less patience with a GPU process that crashes
+            os.kill(_gpu_process(), signal.SIGKILL)
+            seen = []
+            async with asyncio.timeout(30):
+                while WorkerEventKind.DEVICE_RESTORED not in seen:
+                    seen.append((await anext(losses)).kind)
+            assert WorkerEventKind.DEVICE_LOST in seen
         # The model is loaded again on the new device, by itself; what was kept there is gone.
         result = await worker.run(handle, inputs)
         for name, expected in models.expected_matmul(inputs).items():

@@ -34,6 +34,10 @@ _CHROMIUM_QUIET = (
     "--mute-audio",
     "--password-store=basic",
     "--use-mock-keychain",
+    # Else a page that lost its device twice gets none any more, and the third crash of the GPU
+    # process ends the browser or its WebGPU.
+    "--disable-domain-blocking-for-3d-apis",
+    "--disable-gpu-process-crash-limit",
     # Timers of a page that nobody looks at would otherwise run once a second.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
