@@ -11,6 +11,7 @@ with Accelerator() as accelerator:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from .assembly import (
     make_scheduler,
     make_store,
 )
-from .calls import AsyncModel, Response, Terms, smaller_than, tolerance
+from .calls import AsyncModel, Response, Terms, items_in, smaller_than, tolerance
 from .config import Config, parse
 from .errors import AccelerateError, ConfigError, Overloaded, Unsupported
 from .fleet.report import HealthStatus
@@ -41,6 +42,8 @@ from .metrics import JobMetrics, Metrics, Requests, WorkerMetrics
 from .observers import Bus
 from .protocols import Backend, Store
 from .runner import Answer, Runner, Work
+from .stateful import AsyncSession, open_session
+from .status import Status, published
 from .types import LoadOptions, RunInfo, Target
 
 CLOSED = "this Accelerator is closed"
@@ -65,6 +68,7 @@ class AsyncAccelerator:
         """
         table = {"pool": options, "backends": dict(backends or {})}
         self._config: Config = parse(table, where="Accelerator(...)")
+        self.max_copies = self._config.pool.max_connections
         self._host: Host = make_host(self._config, cache_dir=cache_dir, state_dir=state_dir)
         self._backends: dict[str, Backend] = {}
         self._runner: Runner | None = None
@@ -72,6 +76,7 @@ class AsyncAccelerator:
         self._saving: set[asyncio.Task[None]] = set()
         self._requests = Requests()
         self._bus: Bus | None = None
+        self._open = contextlib.AsyncExitStack()
         self._is_closed = False
         self._run = RunInfo(
             id=uuid.uuid4().hex, started_at=datetime.now(UTC), name="api", host=provenance.machine()
@@ -99,6 +104,8 @@ class AsyncAccelerator:
             run_id=self._run.id,
             observer=self._observe,
         )
+        shown = published(host.context.state_dir, self._run.id, self.status)
+        await self._open.enter_async_context(shown)
 
     async def accelerate_model(
         self,
@@ -194,6 +201,25 @@ class AsyncAccelerator:
             raise several.exceptions[0] from None
         return [task.result() for task in tasks]
 
+    def session(
+        self,
+        model: AsyncModel,
+        *,
+        state: Mapping[str, str] | None = None,
+        checkpoint: bytes | None = None,
+        state_sync_interval: float | None = None,
+        state_sync_runs: int | None = None,
+    ) -> AsyncSession:
+        """Return a session of a model, which goes on from where its last run left off.
+
+        `state` names the output that feeds each state input, where the model does not say so;
+        `checkpoint` is what another session returned. Checkpoints are taken every so many seconds
+        (by default the pool's) or runs. ModelError where `state` or `checkpoint` does not fit.
+        """
+        sync = state_sync_interval, state_sync_runs
+        pool = self._config.pool
+        return open_session(self, self._running(), pool, model, state, checkpoint, *sync)
+
     def get_metrics(self) -> Metrics:
         """Return what was counted: requests by model, jobs and workers; safe from any thread.
 
@@ -206,18 +232,24 @@ class AsyncAccelerator:
 
     def get_health_status(self) -> HealthStatus:
         """Return how the fleet and each worker are, and why it is not healthy."""
-        problems = tuple(str(problem.error) for problem in self._host.problems)
+        problems = self._problems()
         if self._runner is None or self._is_closed:
             status = HealthStatus(status="healthy", plugin_problems=problems)
         else:
             status = self._runner.meter.health(problems)
         return attrs.evolve(status, status="closed") if self._is_closed else status
 
+    def status(self) -> Status:
+        """Return what `accel top` shows of this fleet."""
+        assert self._runner is not None
+        return self._runner.meter.status(self._run, self._problems())
+
     async def close(self) -> None:
         """Stop every worker and close the store; safe to call twice."""
         if self._is_closed:
             return
         self._is_closed = True
+        await self._open.aclose()
         if self._runner is not None:
             await self._runner.close()
         if self._bus is not None:
@@ -237,11 +269,6 @@ class AsyncAccelerator:
 
     # --- used by models -----------------------------------------------------------------------
 
-    @property
-    def max_copies(self) -> int:
-        """How many workers may do a request side by side."""
-        return self._config.pool.max_connections
-
     async def submit(
         self, model: AsyncModel, inputs: Mapping[str, Any] | None, terms: Terms | None = None
     ) -> tuple[str, Answer]:
@@ -249,13 +276,12 @@ class AsyncAccelerator:
 
         Without inputs, load the model only.
         """
-        if self._runner is None or self._is_closed:
-            raise ConfigError(CLOSED if self._is_closed else "call initialize() first")
+        runner = self._running()
         terms, pool, job_id = terms or Terms(), self._config.pool, secrets.token_hex(16)
         is_load_only = inputs is None
         try:
-            answer = await self._runner.submit(
-                self._work(model, inputs),
+            answer = await runner.submit(
+                self.work(model, inputs),
                 inputs,
                 timeout_s=terms.timeout or pool.job_timeout,
                 recovery_s=model.recovery_s,
@@ -267,10 +293,16 @@ class AsyncAccelerator:
             self._requests.failed(model.name)
             raise
         if inputs is not None:
-            self._requests.answered(model.name, answer, _items(inputs))
+            self._requests.answered(model.name, answer, items_in(inputs))
         return job_id, answer
 
-    def _work(self, model: AsyncModel, inputs: Mapping[str, Any] | None) -> Work:
+    def _running(self) -> Runner:
+        if self._runner is None or self._is_closed:
+            raise ConfigError(CLOSED if self._is_closed else "call initialize() first")
+        return self._runner
+
+    def work(self, model: AsyncModel, inputs: Mapping[str, Any] | None) -> Work:
+        """Return what a job of a model runs: where sizes are fixed at load, those of `inputs`."""
         is_sized = self._needs_sizes(model.targets)
         dimensions = bind_dimensions(model.spec, inputs or {}) if is_sized else {}
         options = LoadOptions(
@@ -352,6 +384,9 @@ class AsyncAccelerator:
         preferred: Mapping[Any, str] = self._config.pool.browser_preferences
         return concrete(target, offers, prefer=preferred.get(task))
 
+    def _problems(self) -> tuple[str, ...]:
+        return tuple(str(problem.error) for problem in self._host.problems)
+
     def _observe(self, event: events.Event) -> None:
         assert self._bus is not None
         self._bus.send(event)
@@ -361,11 +396,3 @@ class AsyncAccelerator:
                 asyncio.to_thread(self._store.save_connection, event.connection)
             )
             self._saving.add(saving)
-
-
-def _items(inputs: Mapping[str, Any]) -> int:
-    """Return how many items a call carries: the length of the first axis."""
-    for array in inputs.values():
-        shape = getattr(array, "shape", ())
-        return int(shape[0]) if shape else 1
-    return 1

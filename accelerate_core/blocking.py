@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from .api import CLOSED, AsyncAccelerator
@@ -21,6 +22,8 @@ from .calls import AsyncModel, Response, Terms
 from .errors import ConfigError
 from .fleet.report import HealthStatus
 from .metrics import Metrics
+from .stateful import AsyncSession, Session
+from .status import Status
 
 T = TypeVar("T")
 
@@ -73,6 +76,14 @@ class Accelerator:
         inner = [(model._model, inputs) for model, inputs in calls]
         return self._wait(self._inner.run_concurrent(inner, **options))
 
+    def session(self, model: Model, **options: Any) -> Session:
+        """Return a session of a model; see `AsyncAccelerator.session`."""
+
+        async def open_session() -> AsyncSession:
+            return self._inner.session(model._model, **options)
+
+        return Session(self, self._wait(open_session()))
+
     def get_metrics(self) -> Metrics:
         """Return what was counted; see `AsyncAccelerator.get_metrics`."""
         return self._inner.get_metrics()
@@ -86,6 +97,17 @@ class Accelerator:
             return self._inner.get_health_status()
 
         return self._wait(read())
+
+    @contextlib.contextmanager
+    def watch(self) -> Iterator[None]:
+        """Show what `accel top` shows on stderr while the block runs: workers, jobs, health."""
+        from .cli.top_view import live
+
+        async def read() -> list[Status]:
+            return [self._inner.status()]
+
+        with live(lambda: self._wait(read())):
+            yield
 
     def close(self) -> None:
         """Stop every worker, the store and the background thread; safe to call twice."""

@@ -218,3 +218,11 @@ def smaller_than(precision: str, allowed: Sequence[str]) -> tuple[str, ...]:
     """Return those of the allowed precisions that have fewer bits than the asked one."""
     bits = PRECISION_BITS.get(precision, 0)
     return tuple(one for one in allowed if PRECISION_BITS[one] < bits)
+
+
+def items_in(inputs: Mapping[str, Any]) -> int:
+    """Return how many items a call carries: the length of the first axis."""
+    for array in inputs.values():
+        shape = getattr(array, "shape", ())
+        return int(shape[0]) if shape else 1
+    return 1

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from .fleet.breakers import Circuit
 from .fleet.machine import Machine
 from .fleet.tally import Tally
 from .metrics import JobMetrics, Totals, WorkerMetrics
+from .status import Status
+from .types import RunInfo
 
 
 class Meter:
@@ -55,6 +58,20 @@ class Meter:
             lost_ns=self._totals.lost_ns,
             now_ns=now,
             plugin_problems=plugin_problems,
+        )
+
+    def status(self, run: RunInfo, plugin_problems: tuple[str, ...] = ()) -> Status:
+        """Return all of it, for other processes; to be called in the thread of the machine."""
+        jobs, workers = self.metrics()
+        return Status(
+            pid=os.getpid(),
+            name=run.name or "run",
+            run_id=run.id,
+            started_at=run.started_at,
+            at=datetime.now(UTC),
+            health=self.health(plugin_problems),
+            jobs=jobs,
+            workers=workers,
         )
 
     def _circuits(self) -> Mapping[Circuit, BreakerState]:

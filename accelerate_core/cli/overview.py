@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "Run a pipeline file: measure every cell, store and report it.",
     "bench": "Benchmark one model without a file.",
     "report": "Report a stored run again, in any format.",
+    "top": "Show the fleets that run here: workers, jobs, health.",
     "doctor": "Try every backend and browser for real, and say what is missing.",
     "plugins": "List, show and check the installed plugins.",
 }

@@ -11,7 +11,8 @@ import attrs
 from ..types import Target
 from .breaker import BreakerState
 from .breakers import Circuit
-from .state import Fleet, WorkerState, WorkerStatus
+from .health import condition
+from .state import Fleet, WorkerState
 
 Verdict = Literal["healthy", "degraded", "unhealthy", "closed"]
 
@@ -26,9 +27,7 @@ class WorkerHealth:
     """Say how one worker is."""
 
     id: str
-    #: "starting" (or being mended), "ready", "busy" (no room left), "suspect" (silent),
-    #: "quarantined" (it failed too often in a row), "stopping".
-    state: str
+    state: str  #: a word of `health.Condition`: "ready", "busy", "suspect", ...
     target: Target
     epoch: int  #: counts how often it was started or mended
     models: tuple[str, ...] = ()  #: loaded ones
@@ -125,10 +124,9 @@ def utilisation(known: Sequence[WorkerHealth]) -> float | None:
 
 def _worker(one: WorkerState, now_ns: int, name_of: Callable[[str], str]) -> WorkerHealth:
     slots = one.info.slots if one.info is not None else 1
-    is_busy = one.status is WorkerStatus.READY and len(one.jobs) >= slots
     return WorkerHealth(
         id=one.id,
-        state="busy" if is_busy else str(one.status),
+        state=str(condition(one)),
         target=one.info.target if one.info is not None else one.target,
         epoch=one.epoch,
         models=tuple(sorted({name_of(key) for key in tuple(one.models)})),
