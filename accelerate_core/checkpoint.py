@@ -78,8 +78,8 @@ def first_state(spec: ModelSpec, inputs: Mapping[str, Array | TensorRef]) -> dic
         value = inputs.get(tensor.name)
         if tensor.name in pairs or value is None:
             continue
-        shape = value.spec.shape if isinstance(value, TensorRef) else value.shape
-        # Wrong ranks are for check_inputs to refuse.
+        # What is no array or of another rank is for check_inputs to refuse.
+        shape = value.spec.shape if isinstance(value, TensorRef) else getattr(value, "shape", ())
         sizes.update(zip(map(str, tensor.shape), shape, strict=False))
     return {
         tensor.name: np.zeros(

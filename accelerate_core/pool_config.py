@@ -30,7 +30,6 @@ NOT_BUILT = (
     "enable_ultra_low_precision",
     "mixed_precision",
     "parallel_loading",
-    "state_sync_interval",
 )
 
 #: Words users know, and ours.
@@ -124,6 +123,8 @@ class PoolConfig:
     recovery_timeout: Seconds | None = None
     #: Workers that do each request side by side; an answer counts when most of them agree.
     redundancy_factor: int = attrs.field(default=1, validator=ge(1))
+    #: How old the last checkpoint of a session may get, while it runs, before another is taken.
+    state_sync_interval: Seconds = Seconds(10.0)
     #: Write each request down before it is dispatched: it outlives this process.
     durable: bool = False
     #: Targets that requests may use, in order, when the asked one cannot. The answer says so.

@@ -68,7 +68,9 @@ class Seats:
         live = self._workers.live.get(answer.worker_id)
         if live is None or live.connection is not answer.connection:
             raise _gone(answer.worker_id)
-        pin, handle = Pin(answer.worker_id, live.epoch), answer.handle
+        pin = Pin(answer.worker_id, live.epoch)
+        # The caller may know of state that whoever loaded the model did not.
+        handle = attrs.evolve(answer.handle, spec=work.spec)
         self._count(pin, 1)
         try:
             session = None

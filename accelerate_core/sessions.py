@@ -97,7 +97,7 @@ class Sessions:
             )
         _check_names(session, inputs)
         async with self._turn(session, id):
-            state = session.state or first_state(model.spec, inputs)
+            state = session.state or first_state(session.model.spec, inputs)
             try:
                 result = await step({**inputs, **state}, (*session.pairs.values(), *keep))
             except AccelerateError:
@@ -125,14 +125,14 @@ class Sessions:
             model = session.model.spec.sha256
             return pack(Checkpoint(model=model, runs=session.runs, tensors=tensors))
 
-    def close(self, id: SessionId) -> None:
+    async def close(self, id: SessionId) -> None:
         """Forget a session and drop what it holds; SessionLost for one that is not here."""
         session = self._find(id)
         del self._open[id]
         session.is_closed = True
         # Whoever has the turn works on the state, and drops it when done.
         if not session.turn.locked():
-            self._drop(session.state)
+            await asyncio.gather(*self._drop(session.state))
 
     def close_all(self) -> None:
         """Forget every session: the worker, and all it kept, is gone."""
@@ -141,10 +141,10 @@ class Sessions:
             session.state = {}
         self._open.clear()
 
-    def close_model(self, model: ModelHandle) -> None:
+    async def close_model(self, model: ModelHandle) -> None:
         """Forget the sessions of a model that is unloaded."""
         for id in [id for id, one in self._open.items() if one.model.id == model.id]:
-            self.close(id)
+            await self.close(id)
 
     @contextlib.asynccontextmanager
     async def _turn(self, session: _Session, id: SessionId) -> AsyncIterator[None]:
@@ -171,12 +171,14 @@ class Sessions:
             session.is_closed = True
             raise _lost(f"the state of session {id!r} went with the device", self._where)
 
-    def _drop(self, state: Mapping[str, Array | TensorRef]) -> None:
-        for value in state.values():
-            if isinstance(value, TensorRef):
-                task = asyncio.get_running_loop().create_task(self._free(value))
-                self._releasing.add(task)
-                task.add_done_callback(self._releasing.discard)
+    def _drop(self, state: Mapping[str, Array | TensorRef]) -> list[asyncio.Task[None]]:
+        loop = asyncio.get_running_loop()
+        refs = [value for value in state.values() if isinstance(value, TensorRef)]
+        tasks = [loop.create_task(self._free(ref)) for ref in refs]
+        for task in tasks:
+            self._releasing.add(task)
+            task.add_done_callback(self._releasing.discard)
+        return tasks
 
     async def _free(self, ref: TensorRef) -> None:
         assert self._keeper is not None

@@ -205,7 +205,7 @@ class FakeWorker(Worker):
     async def close_session(self, session: SessionId) -> None:
         """Forget a session."""
         self._check_alive()
-        self._states.close(session)
+        await self._states.close(session)
 
     async def _run_once(
         self, model: ModelHandle, inputs: Inputs, keep: Collection[str] = ()
@@ -256,7 +256,7 @@ class FakeWorker(Worker):
         """Forget a model."""
         self._find(model)
         del self._loaded[model.id]
-        self._states.close_model(model)
+        await self._states.close_model(model)
 
     async def close(self, *, kill: bool = False) -> None:
         """Stop."""

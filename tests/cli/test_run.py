@@ -116,7 +116,7 @@ def test_only_keeps_the_cells_that_match(accel: Accel, pipeline: Pipeline) -> No
         ("[backends.cpu]\nthreds = 2\n", "Did you mean 'threads'?"),
         ('[[reports]]\nuse = "html"\npth = "x"\n', "Did you mean 'path'?"),
         ('[store]\nuse = "duckdb"\npath = 3\n', "where a string is expected"),
-        ("[pool]\nstate_sync_interval = 3\n", "state_sync_interval is not built yet"),
+        ("[pool]\nparallel_loading = true\n", "parallel_loading is not built yet"),
     ],
 )
 def test_a_faulty_file_is_refused_before_anything_starts(

@@ -193,7 +193,7 @@ class BrowserWorker(Worker):
     async def unload(self, model: ModelHandle) -> None:
         """Drop a model and its memory; ModelError when it is not loaded here."""
         loaded = self._model(model)
-        self._sessions.close_model(model)
+        await self._sessions.close_model(model)
         await loaded.close()
         del self._models[model.id]
 
@@ -215,7 +215,7 @@ class BrowserWorker(Worker):
 
     async def close_session(self, session: SessionId) -> None:
         """Drop a session and its memory on the page."""
-        self._sessions.close(session)
+        await self._sessions.close(session)
 
     # --- kept tensors -------------------------------------------------------------------------
 

@@ -199,13 +199,13 @@ class CpuWorker(Worker):
     async def close_session(self, session: SessionId) -> None:
         """Drop a session and its memory."""
         self._check_open()
-        self._states.close(session)
+        await self._states.close(session)
 
     async def unload(self, model: ModelHandle) -> None:
         """Drop a session; ModelError when it is not loaded here."""
         self._find(model)
         del self._loaded[model.id]
-        self._states.close_model(model)
+        await self._states.close_model(model)
 
     async def memory(self) -> int | None:
         """Return the PSS of this process in bytes: the models live in it."""

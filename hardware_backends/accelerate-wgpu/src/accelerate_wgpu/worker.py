@@ -133,7 +133,7 @@ class WgpuWorker(Worker):
     async def close_session(self, session: SessionId) -> None:
         """Drop a session and its memory."""
         self._check_open()
-        self._sessions.close(session)
+        await self._sessions.close(session)
 
     def holds(self, ref: TensorRef) -> bool:
         """Whether a kept tensor is still there."""
@@ -153,7 +153,7 @@ class WgpuWorker(Worker):
         """Drop a model and its memory; ModelError when it is not loaded here."""
         self._find(model)
         del self._loaded[model.id]
-        self._sessions.close_model(model)
+        await self._sessions.close_model(model)
 
     async def memory(self) -> int | None:
         """Return the PSS of this process in bytes; a real GPU's own memory is not in it."""

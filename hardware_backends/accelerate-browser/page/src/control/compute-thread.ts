@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Load, PageError, Ready, Welcome } from "../generated/messages";
+import type { Load, PageError, Ready, Release, Unload, Welcome } from "../generated/messages";
 import { PageFailure, toPageError, type ErrorKind } from "../wire/errors";
 import type { Answer, FromCompute, Request, ToCompute } from "../wire/compute-messages";
 import { buffersOf, type NamedRef, type NamedTensor } from "../wire/tensor";
@@ -148,8 +148,10 @@ export class ComputeThread {
     const { request, isWanted } = this.#settle(message.id);
     if (request === undefined) return;
     if (!isWanted) {
-      // The host has forgotten a cancelled load; so must the thread.
-      if (request.type === "Load") this.#drop(request.model);
+      // The host has forgotten a cancelled load, and what a cancelled run kept; so must the thread.
+      if (request.type === "Load") this.#forget({ type: "Unload", id: UNASKED, model: request.model });
+      for (const tensor of tensors)
+        if ("ref" in tensor) this.#forget({ type: "Release", id: UNASKED, ref: tensor.ref });
       return;
     }
     if (request.type === "Load") this.#loaded.set(request.model, request);
@@ -182,8 +184,8 @@ export class ComputeThread {
     return { request, isWanted: false };
   }
 
-  #drop(model: string): void {
-    this.#post({ kind: "request", message: { type: "Unload", id: UNASKED, model }, tensors: [] });
+  #forget(message: Unload | Release): void {
+    this.#post({ kind: "request", message, tensors: [] });
   }
 
   #restart(reason: string, kind: ErrorKind = "device_lost"): void {

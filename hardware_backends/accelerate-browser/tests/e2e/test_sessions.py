@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""State on real pages: it outlives a killed browser and a replaced compute thread, and is freed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from accelerate_core.errors import ModelError, SessionLost
+from accelerate_core.group import Group
+from accelerate_core.live_session import LiveSession
+from accelerate_core.protocols import Context
+from accelerate_core.runner import Runner, Work
+from accelerate_core.testing import models
+from accelerate_core.types import Target, TensorRef
+
+SHELL = Target.parse("wasm:chromium-headless-shell")
+FIREFOX = Target.parse("wasm:firefox")
+STEPS = models.recurrent_inputs(24)
+
+
+@pytest.fixture
+async def runner(context: Context) -> AsyncIterator[Runner]:
+    backend = context.plugins.create("backends", "wasm", {})
+    runner = Runner({"wasm": backend}, context)
+    yield runner
+    await runner.close()
+
+
+def _pages(runner: Runner) -> dict[str, Any]:
+    return {id: live.worker for id, live in runner._workers.live.items()}
+
+
+def _kill(worker: Any) -> None:
+    os.kill(worker._parts.launched.pid, signal.SIGKILL)
+
+
+async def test_a_session_outlives_its_browser(runner: Runner, context: Context) -> None:
+    expected = [one["y"] for one in models.expected_recurrent(STEPS)]
+    work = Work(spec=models.tiny_recurrent(context.assets), targets=(SHELL,))
+    session = LiveSession(runner, lambda _: work, sync_runs=5)
+    first = await session.run(STEPS[0])
+    runs = [asyncio.create_task(session.run(inputs)) for inputs in STEPS[1:]]
+    await asyncio.wait(runs[:10])
+    (page,) = _pages(runner).values()
+    _kill(page)
+    answers = [first, *await asyncio.gather(*runs)]
+    outputs = [answer.result.outputs for answer in answers]
+    assert all(set(one) == {"y"} for one in outputs), "the state left its page"
+    np.testing.assert_allclose([one["y"] for one in outputs], expected, rtol=1e-5)
+    assert (session.runs, session.moves) == (24, 1)
+    assert answers[0].connection.id != answers[-1].connection.id
+    await session.close()
+
+
+async def test_state_is_on_the_page_and_is_freed(start: Any, context: Context) -> None:
+    worker = await start(str(SHELL))
+    spec = models.tiny_recurrent(context.assets)
+    model = await worker.load(spec)
+    session = await worker.open_session(model)
+
+    async def run(step: int) -> TensorRef:
+        await worker.run(model, STEPS[step], session=session)
+        ref = worker._sessions._open[session].state["h_in"]
+        assert isinstance(ref, TensorRef)
+        return ref
+
+    refs = [await run(step) for step in range(3)]
+    right = models.expected_recurrent(STEPS[:3])[2]["h_out"]
+    np.testing.assert_allclose(await worker.fetch(refs[2]), right, rtol=1e-5)
+    for ref in refs[:2]:
+        with pytest.raises(ModelError, match="kept"):
+            await worker.fetch(ref)
+    saved = await worker.checkpoint(session)
+    await worker.close_session(session)
+    with pytest.raises(ModelError, match="kept"):
+        await worker.fetch(refs[2])
+
+    # A run that does not stop costs the page its compute thread, and what was kept there.
+    session = await worker.restore(model, saved)
+    await run(3)
+    slow = await worker.load(models.slow_chain(context.assets))
+    stuck = asyncio.create_task(worker.run(slow, models.slow_input(1024)))
+    await asyncio.sleep(0.2)
+    assert not stuck.done()
+    stuck.cancel()
+    with pytest.raises(SessionLost, match="went with the device"):
+        await worker.run(model, STEPS[4], session=session)
+    again = await worker.restore(model, saved)
+    result = await worker.run(model, STEPS[3], session=again)
+    expected = models.expected_recurrent(STEPS[:4])[3]["y"]
+    np.testing.assert_allclose(result.outputs["y"], expected, rtol=1e-5)
+
+
+async def test_one_model_on_two_browsers_goes_on_when_one_is_killed(
+    runner: Runner, context: Context
+) -> None:
+    expected = [one["y"] for one in models.expected_cut(STEPS)]
+    first, second = models.cut_in_two(context.assets)
+    works = [Work(spec=first, targets=(SHELL,)), Work(spec=second, targets=(FIREFOX,))]
+    group = Group(runner, works, sync_steps=4)
+    outputs = [await group.run(inputs) for inputs in STEPS[:6]]
+    pages = _pages(runner)
+    assert sorted(str(page.info.target) for page in pages.values()) == [
+        "wasm/ort:chromium-headless-shell",
+        "wasm/ort:firefox",
+    ]
+    runs = [asyncio.create_task(group.run(inputs)) for inputs in STEPS[6:]]
+    await asyncio.wait(runs[:4])
+    _kill(next(page for page in pages.values() if page.info.target.browser != "firefox"))
+    outputs += await asyncio.gather(*runs)
+    np.testing.assert_allclose([one["y"] for one in outputs], expected, rtol=1e-5)
+    assert (group.steps, group.restarts, group.restart_point) == (24, 1, 24)
+    assert not group._kept, "a tensor between the pages was not released"
+    assert set(_pages(runner).values()) & set(pages.values()), "both browsers were started anew"
+    await group.close()
