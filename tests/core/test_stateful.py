@@ -72,6 +72,18 @@ async def test_what_cannot_be_is_refused_before_it_runs(
         assert caught.value.info.accepted
 
 
+async def test_a_session_ends_with_its_accelerator(options: dict[str, Any]) -> None:
+    async with AsyncAccelerator(**options) as accelerator:
+        model = await accelerator.accelerate_model(RECURRENT)
+        session = accelerator.session(model, state=STATE)
+        await session(STEPS[0])
+    with pytest.raises(AccelerateError, match="closing|closed"):
+        await session(STEPS[1])
+    await session.close()
+    with pytest.raises(ConfigError, match="closed"):
+        accelerator.session(model, state=STATE)
+
+
 def test_the_page_on_sessions_is_true(
     options: dict[str, Any],
     tmp_path: Path,

@@ -60,6 +60,8 @@ BAD_INPUT = {
     "integers beyond what a GPU holds",
     "a checkpoint that is damaged or of another model",
     "a session of a model without state",
+    "a session opened with what does not fit",
+    "parts of a cut model that do not fit",
 }
 KITS = (
     "accelerate_core/testing",
