@@ -86,14 +86,17 @@ def test_gives_up_after_so_many_failures(policy: type[Strategy]) -> None:
     assert strategy.decide(failed(failures=4), JOB, fleet) == GiveUp()
 
 
-@pytest.mark.parametrize("policy", SIMPLE)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", [FailureKind.CRASH, FailureKind.OVERLOAD])
-def test_gives_up_on_what_fails_for_too_long(policy: type[Strategy], kind: FailureKind) -> None:
+def test_each_gives_up_on_what_fails_for_too_long(
+    context: Context, name: str, kind: FailureKind
+) -> None:
     fleet = fleet_of("one", "two")
+    strategy: Any = context.plugins.create("recovery", name, {"recovery_timeout": "30s"})
     fleet.now_ns = 30 * SECOND
-    assert isinstance(policy().decide(failed(kind), JOB, fleet), Retry)
+    assert isinstance(strategy.decide(failed(kind), JOB, fleet), Retry)
     fleet.now_ns += 1
-    assert policy().decide(failed(kind), JOB, fleet) == GiveUp()
+    assert strategy.decide(failed(kind), JOB, fleet) == GiveUp()
 
 
 @pytest.mark.parametrize("policy", SIMPLE)
@@ -109,6 +112,7 @@ def test_an_overloaded_worker_is_not_blamed_but_given_time(policy: type[Strategy
         assert 0 <= min(delays) < ceiling / 10  # full jitter: from nothing ...
         assert ceiling * 9 / 10 < max(delays) <= ceiling  # ... to the ceiling
         assert len(set(delays)) > 100
+    assert strategy.decide(failed(FailureKind.OVERLOAD, 10), JOB, fleet) == GiveUp()
 
 
 @pytest.mark.parametrize("policy", [one for one in SIMPLE if one is not RestartPolicy])
@@ -147,12 +151,13 @@ def test_the_last_worker_is_never_avoided() -> None:
     assert ImmediatePolicy().decide(failed(), job, fleet) == Retry()
 
 
-def test_the_last_worker_gets_a_clean_page_when_it_fails_again() -> None:
-    fleet = fleet_of("one")
+def test_a_job_that_fails_again_has_its_worker_start_on_a_clean_page() -> None:
+    fleet = fleet_of("one", "two")
     strategy = ImmediatePolicy()
     assert strategy.decide(failed(failures=2), JOB, fleet) == Retry(mend=Mend.PAGE)
-    slow = failed(FailureKind.TIMEOUT, failures=2)
-    assert strategy.decide(slow, JOB, fleet) == Retry(), "slow is not broken"
+    for kind in (FailureKind.TIMEOUT, FailureKind.LOST):
+        blameless = failed(kind, failures=2)
+        assert strategy.decide(blameless, JOB, fleet) == Retry(avoid=("one",))
     native = WatchedFleet()
     native.add("one", "cpu")
     job = attrs.evolve(JOB, targets=(CPU,))
@@ -163,12 +168,12 @@ def test_the_last_worker_gets_a_clean_page_when_it_fails_again() -> None:
 
 
 def test_retry_waits_longer_with_each_failure_up_to_a_cap() -> None:
-    fleet = fleet_of("one", "two")
     settings = RecoverySettings(max_attempts=10, first_delay=1.0, max_delay=4.0)
     strategy = RetryPolicy(settings)
     longest = []
     for failures in (1, 2, 3, 4):
-        actions = [strategy.decide(failed(failures=failures), JOB, fleet) for _ in range(200)]
+        fleet = fleet_of("one", "two")
+        actions = [strategy.decide(failed(failures=failures), JOB, fleet) for _ in range(150)]
         longest.append(max(one.delay_ns for one in actions if isinstance(one, Retry)) / SECOND)
     assert [round(one) for one in longest] == [1, 2, 4, 4]
 

@@ -28,6 +28,9 @@ NEEDED = {
     FailureKind.CRASH: Mend.RESTART,
 }
 
+#: What says nothing of the worker: it was slow, or it is being mended for another job's sake.
+BLAMELESS = frozenset({FailureKind.TIMEOUT, FailureKind.LOST})
+
 
 def in_ns(seconds: Seconds) -> int:
     """Return a length of time in the machine's unit."""
@@ -42,8 +45,9 @@ class RecoverySettings:
     max_attempts: int = attrs.field(
         default=4, validator=[attrs.validators.ge(1), attrs.validators.le(MAX_ATTEMPTS)]
     )
-    #: Give up on a job whose first failure is longer ago.
-    recovery_timeout: Seconds = Seconds(30.0)
+    #: Give up on a job that fails when its first failure is longer ago. Unset: until
+    #: `recovery_timeout` of `[pool]`, which every strategy keeps.
+    recovery_timeout: Seconds | None = None
     #: Back-off: at most this long after the first failure, twice as long after each further one.
     first_delay: Seconds = Seconds(0.05)
     #: Back-off: never longer than this.
@@ -65,14 +69,15 @@ class Strategy:
 
     def decide(self, failed: FailedAttempt, job: JobView, fleet: FleetView) -> Action:
         """Return Retry, or GiveUp for a job that failed too often or for too long."""
-        failing_ns = fleet.now_ns - failed.failing_since_ns
-        if failing_ns > in_ns(self.settings.recovery_timeout):
+        timeout = self.settings.recovery_timeout
+        if timeout is not None and fleet.now_ns - failed.failing_since_ns > in_ns(timeout):
             return GiveUp()
-        if failed.kind is FailureKind.OVERLOAD:
-            # It costs little to ask again, and no worker is at fault: time alone is the limit.
+        # It costs little to ask an overloaded worker again, and nobody is at fault.
+        is_overload = failed.kind is FailureKind.OVERLOAD
+        if failed.failures >= (MAX_ATTEMPTS if is_overload else self.settings.max_attempts):
+            return GiveUp()
+        if is_overload:
             return Retry(delay_ns=self.back_off(failed.failures, fleet.rng))
-        if failed.failures >= self.settings.max_attempts:
-            return GiveUp()
         return self.follow(failed, job, fleet)
 
     def follow(self, failed: FailedAttempt, job: JobView, fleet: FleetView) -> Action:
@@ -98,16 +103,14 @@ def has_other(failed: FailedAttempt, job: JobView, fleet: FleetView) -> bool:
 def elsewhere(failed: FailedAttempt, job: JobView, fleet: FleetView) -> Retry:
     """Return Retry on another worker, with what the failed one needs.
 
-    Where no other is left, the same one goes on: avoiding the last would stop a worker that may
-    only be slow. From the second failure on it starts on a clean page (or process).
+    The last worker left is not avoided: that would stop one that may only be slow. When a job
+    fails again, so may every job there: its worker goes on with a clean page (or process).
     """
     worker = fleet.worker(failed.worker_id) if failed.worker_id is not None else None
     if failed.kind in NEEDED:
         return Retry(mend=NEEDED[failed.kind])
     if worker is None:
         return Retry()  # its successor may take over its name, and is welcome
-    if has_other(failed, job, fleet):
-        return Retry(avoid=(worker.id,))
-    if failed.failures == 1 or failed.kind is FailureKind.TIMEOUT:
-        return Retry()
-    return Retry(mend=Mend.PAGE if worker.info.target.browser else Mend.RESTART)
+    if failed.failures > 1 and failed.kind not in BLAMELESS:
+        return Retry(mend=Mend.PAGE if worker.info.target.browser else Mend.RESTART)
+    return Retry(avoid=(worker.id,) if has_other(failed, job, fleet) else ())

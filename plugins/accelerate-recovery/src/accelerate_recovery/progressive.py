@@ -19,14 +19,12 @@ from accelerate_core.fleet.policy import (
 )
 from accelerate_core.settings import Seconds
 
-from .common import NEEDED, RecoverySettings, Strategy, has_other, in_ns
+from .common import BLAMELESS, NEEDED, RecoverySettings, Strategy, has_other, in_ns
 
 #: Jobs whose rung is remembered; a job that is answered says no good-bye.
 _JOBS = 1024
 #: Backends that compute on a GPU device, which can be opened anew.
 _WITH_DEVICE = frozenset({"webgpu", "wgpu"})
-#: What says nothing of the worker: it was slow, or it is being mended for another job's sake.
-_BLAMELESS = frozenset({FailureKind.TIMEOUT, FailureKind.LOST})
 
 
 class Rung(enum.IntEnum):
@@ -109,7 +107,7 @@ class ProgressivePolicy(Strategy):
 
     def _last_of(self, failed: FailedAttempt, now_ns: int) -> Rung | None:
         """Return how far the failed worker was taken lately."""
-        if failed.worker_id is None or failed.kind in _BLAMELESS:
+        if failed.worker_id is None or failed.kind in BLAMELESS:
             return None
         rung, at_ns = self._workers.get(failed.worker_id, (None, 0))
         return rung if now_ns - at_ns <= in_ns(self.settings.remember) else None
@@ -119,7 +117,7 @@ class ProgressivePolicy(Strategy):
         self._jobs[failed.job_id] = rung
         if len(self._jobs) > _JOBS:
             del self._jobs[next(iter(self._jobs))]
-        if failed.worker_id is not None and failed.kind not in _BLAMELESS:
+        if failed.worker_id is not None and failed.kind not in BLAMELESS:
             self._workers[failed.worker_id] = (rung, now_ns)
 
 

@@ -20,12 +20,12 @@ class ImmediatePolicy(Strategy):
 
 
 class RetryPolicy(Strategy):
-    """Try again after a while, on any worker."""
+    """Try again after a while, on another worker."""
 
     def follow(self, failed: FailedAttempt, job: JobView, fleet: FleetView) -> Action:
         """Return Retry with a random delay that grows with each failure."""
         delay_ns = self.back_off(failed.failures, fleet.rng)
-        return Retry(delay_ns=delay_ns, mend=NEEDED.get(failed.kind))
+        return attrs.evolve(elsewhere(failed, job, fleet), delay_ns=delay_ns)
 
 
 class RestartPolicy(Strategy):
