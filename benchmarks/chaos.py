@@ -39,7 +39,9 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
                 yield _recovery(row, limit)
                 for figure in _kept(row):
                     yield figure
-            row = await _run(host, _plan(options, "component_timeout", target), busy)
+            # Only a strategy that hedges does not wait for a thread that is merely stuck.
+            plan = _plan(options, "component_timeout", target, strategy="parallel")
+            row = await _run(host, plan, busy)
             yield _stuck(row)
             row = await _run(host, _plan(options, "cpu_throttling", target), busy)
             yield _figure("healthy_workers_lost", row.workers_lost, "", row, at_most=0)
@@ -55,11 +57,13 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
         yield _recovery(row, 3000.0)
 
 
-def _plan(options: Options, scenario: str, target: Target) -> Plan:
+def _plan(options: Options, scenario: str, target: Target, *, strategy: str = "immediate") -> Plan:
     settings = FleetSettings(max_workers=4, min_workers=3, is_adaptive=True)
     return Plan(
         scenario=scenario,
-        fleet=FleetPlan(targets=(target,), settings=settings, backends={"threads": 1}),
+        fleet=FleetPlan(
+            targets=(target,), strategy=strategy, settings=settings, backends={"threads": 1}
+        ),
         requests=3000 if options.is_soak else options.count(160, 40),
         rate=8.0,
         deadline_s=30.0,
@@ -78,16 +82,23 @@ async def _run(host: Host, plan: Plan, workload: Workload) -> Row:
 
 
 def _recovery(row: Row, limit: float) -> Figure:
-    times = row.recoveries_ms
-    p99 = float(np.percentile(times, 99)) if times else float("nan")
+    if not (times := row.recoveries_ms):
+        return _nothing(row)
+    p99 = float(np.percentile(times, 99))
     return _figure("recovery_p99_ms", p99, "ms", row, at_most=limit, recoveries=len(times))
+
+
+def _nothing(row: Row) -> Figure:
+    """Say that no request was hit: a time that was not measured meets no target."""
+    return attrs.evolve(_figure("recoveries", 0, "", row, at_most=0), at_most=None, at_least=1)
 
 
 def _stuck(row: Row) -> Figure:
     """Compare with the p95 of a request: what a hedge would wait for."""
+    if not (times := row.recoveries_ms):
+        return _nothing(row)
     p95 = float(np.percentile(row.latencies_ms, 95))
-    times = row.recoveries_ms
-    ratio = float(np.percentile(times, 99)) / p95 if times else float("nan")
+    ratio = float(np.percentile(times, 99)) / p95
     return _figure("stuck_recovery_ratio", ratio, "x", row, at_most=_STUCK_RATIO, p95_ms=p95)
 
 

@@ -8,12 +8,10 @@ from accelerate_chaos.records import recoveries
 
 from . import values
 
-MS = values.MS
-
 
 def test_recovery_runs_from_the_fault_to_the_acceptance_without_the_others_own_run() -> None:
     runs = [values.run(0, "a", 0, 105, is_ok=False), values.run(0, "b", 130, 160)]
-    times, lost = recoveries("a", 100 * MS, runs, [values.request(0, 0, 161)])
+    times, lost = recoveries(values.struck("a", 100), runs, [values.request(0, 0, 161)])
     assert (times, lost) == ((31.0,), 0)  # 161 - 100, less 30 of running
 
 
@@ -24,19 +22,26 @@ def test_what_ran_elsewhere_before_or_to_its_end_was_not_hurt() -> None:
         values.run(2, "a", 90, 130, is_ok=True),
     ]
     requests = [values.request(number, 0, 200) for number in range(3)]
-    assert recoveries("a", 100 * MS, runs, requests) == ((), 0)
+    assert recoveries(values.struck("a", 100), runs, requests) == ((), 0)
 
 
 def test_a_hedge_that_ran_already_leaves_only_what_came_after_the_fault() -> None:
     runs = [values.run(0, "a", 0, 105, is_ok=False), values.run(0, "b", 50, 140)]
-    times, _ = recoveries("a", 100 * MS, runs, [values.request(0, 0, 142)])
+    times, _ = recoveries(values.struck("a", 100), runs, [values.request(0, 0, 142)])
     assert times == (2.0,)
 
 
 def test_a_request_that_ended_in_an_error_did_not_recover() -> None:
     runs = [values.run(0, "a", 0, 105, is_ok=False)]
     requests = [values.request(0, 0, 5000, "JobTimeout")]
-    assert recoveries("a", 100 * MS, runs, requests) == ((), 1)
+    assert recoveries(values.struck("a", 100), runs, requests) == ((), 1)
+
+
+def test_what_began_while_a_fault_lasted_is_hurt_from_then_on() -> None:
+    runs = [values.run(0, "a", 150, 400, is_ok=False), values.run(0, "b", 200, 230)]
+    requests = [values.request(0, 140, 231)]
+    assert recoveries(values.struck("a", 100, until_ms=300), runs, requests) == ((51.0,), 0)
+    assert recoveries(values.struck("a", 100), runs, requests) == ((), 0)
 
 
 def test_verdicts() -> None:

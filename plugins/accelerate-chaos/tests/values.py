@@ -27,6 +27,13 @@ def run(number: int, worker: str, began_ms: int, ended_ms: int, *, is_ok: bool =
     )
 
 
+def struck(worker: str, at_ms: int, *, until_ms: int = 0) -> Struck:
+    """Return a fault that happened."""
+    return Struck(
+        fault="f", worker=worker, at_ns=at_ms * MS, ended_ns=until_ms * MS, seen="happened"
+    )
+
+
 def row(
     scenario: str = "browser_crash",
     strategy: str = "immediate",

@@ -25,7 +25,7 @@ from . import experiment, host_crash, scenarios
 from .checker import Rule
 from .fleet import FleetPlan
 from .records import Request, Row, Struck
-from .workload import Workload, slow, tiny
+from .workload import Workload, named, slow, tiny
 
 #: Exit code of a process that SIGINT ended.
 _INTERRUPTED = 130
@@ -45,6 +45,7 @@ class Wanted:
     every_s: float = 3.0
     workers: int = 3
     size: int = 64
+    model: str | None = None
     seed: int = 0
 
 
@@ -119,7 +120,7 @@ async def _run(
     run_id = secrets.token_hex(8)
 
     async def work(stop: asyncio.Event) -> tuple[Row, ...]:
-        workload = await (slow(host, wanted.size) if wanted.size else tiny(host))
+        workload = await _workload(host, wanted)
         rows: list[Row] = []
         for number, plan in enumerate(todo, 1):
             warn(f"[{number}/{len(todo)}] {plan.scenario} x {plan.fleet.strategy}")
@@ -133,6 +134,18 @@ async def _run(
         return tuple(rows)
 
     return await stoppable(work, warn)
+
+
+async def one(host: Host, wanted: Wanted) -> Row:
+    """Run the first scenario of a campaign and return its row."""
+    plan = plans(host, wanted)[0]
+    return await _one(host, plan, await _workload(host, wanted), asyncio.Event())
+
+
+async def _workload(host: Host, wanted: Wanted) -> Workload:
+    if wanted.model is not None:
+        return await named(host, wanted.model)
+    return await (slow(host, wanted.size) if wanted.size else tiny(host))
 
 
 async def _one(host: Host, plan: experiment.Plan, workload: Workload, stop: asyncio.Event) -> Row:

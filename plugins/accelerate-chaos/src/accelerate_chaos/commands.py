@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`accel chaos SCENARIO|all`."""
+"""`accel chaos`: inject real faults, and check that no request is lost, wrong or answered twice."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ def chaos(
         int,
         typer.Option(min=0, help="Longer runs: 64 products of such matrices; 0 for a tiny net."),
     ] = 0,
+    model: Annotated[
+        str | None, typer.Option(help="Model to run instead, by reference: file:, dir:, package:.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the schedule and of what it hits.")] = 0,
     db: Annotated[Path | None, typer.Option(help="Store rows in this DuckDB file.")] = None,
     html: Annotated[
@@ -60,6 +63,7 @@ def chaos(
         every_s=every,
         workers=workers,
         size=size,
+        model=model,
         seed=seed,
     )
     raise typer.Exit(execute(wanted, db=db, html=html, as_json=as_json))

@@ -33,6 +33,8 @@ Tell: TypeAlias = Callable[[Request | Struck], None]
 
 #: Seconds to wait for a worker to strike, where all are down.
 _WAIT_S = 5.0
+#: Seconds to wait until a worker that was chosen runs something.
+_BUSY_S = 1.0
 #: Seconds to wait for the workers that are kept ready.
 _READY_S = 30.0
 _LOOK_AGAIN_S = 0.002
@@ -141,8 +143,8 @@ class _Experiment:
                 await striking
         struck = []
         for one in self._struck:
-            if one.seen is not None and one.worker is not None:
-                times, unrecovered = recoveries(one.worker, one.at_ns, fleet.runs, self._requests)
+            if one.seen is not None:
+                times, unrecovered = recoveries(one, fleet.runs, self._requests)
                 one = attrs.evolve(one, recovery_ms=times, unrecovered=unrecovered)
             struck.append(one)
         return Row(
@@ -259,6 +261,8 @@ class _Experiment:
             if reason := fault.obstacle(victim):
                 self._note(strike, life, reason=reason)
                 return
+            # Looking for processes takes a while: a run that is under way now is hit for sure.
+            await until(lambda: bool(fleet.running.get(life)), _BUSY_S)
             proof = await fault.inject(victim)
             self._note(strike, life, at_ns=proof.at_ns, seen=proof.seen)
             await asyncio.sleep(strike.lasts_s)
@@ -301,10 +305,12 @@ class _Experiment:
         seen: str | None = None,
         reason: str | None = None,
     ) -> None:
+        at_ns = at_ns or time.perf_counter_ns()
         struck = Struck(
             fault=strike.fault,
             worker=life,
-            at_ns=at_ns or time.perf_counter_ns(),
+            at_ns=at_ns,
+            ended_ns=at_ns + int(strike.lasts_s * 1e9),
             seen=seen,
             reason=reason,
         )

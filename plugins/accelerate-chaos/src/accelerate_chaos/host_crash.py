@@ -49,6 +49,7 @@ class _Crashing:
         self._asked_ns: dict[int, int] = {}
         self._requests: dict[int, Request] = {}
         self._struck: list[Struck] = []
+        self._kills = max(1, int(plan.seconds / plan.every_s))
         self._launches: dict[str, int] = {}
         self._expected: Any = ()
 
@@ -85,6 +86,7 @@ class _Crashing:
 
     async def _life(self, pending: list[int]) -> None:
         """Let one coordinator answer until it is killed, or done."""
+        began_s = time.monotonic()
         process = await self._start(pending)
         killing: asyncio.Task[None] | None = None
         try:
@@ -95,8 +97,10 @@ class _Crashing:
                     break
                 if "request" in said:
                     self._hear(said)
-                    # The clock runs from the first answer: before, there is nothing to lose.
-                    killing = killing or asyncio.create_task(self._kill(process))
+                    # Not before its first answer: each life gets on.
+                    wait_s = began_s + self._plan.every_s - time.monotonic()
+                    if killing is None and len(self._struck) < self._kills:
+                        killing = asyncio.create_task(self._kill(process, wait_s))
         finally:
             if killing is not None:
                 killing.cancel()
@@ -172,8 +176,8 @@ class _Crashing:
         if last is not None and not last.recovery_ms:
             self._struck[-1] = attrs.evolve(last, recovery_ms=((now - last.at_ns) / 1e6,))
 
-    async def _kill(self, process: Process) -> None:
-        await asyncio.sleep(self._plan.every_s)
+    async def _kill(self, process: Process, wait_s: float) -> None:
+        await asyncio.sleep(max(0.0, wait_s))
         at_ns = time.perf_counter_ns()
         os.kill(process.pid, signal.SIGKILL)
         await process.wait()

@@ -43,6 +43,7 @@ class Struck:
     fault: str
     worker: str | None = None
     at_ns: int
+    ended_ns: int = 0  #: until when it lasted; `at_ns` for one that was over at once
     seen: str | None = None  #: the proof; None when it did not happen
     reason: str | None = None  #: why it did not
     #: From the fault to the acceptance elsewhere, the other's own run taken off; one for each
@@ -112,25 +113,28 @@ class Row:
 
 
 def recoveries(
-    worker: str, at_ns: int, runs: Sequence[Run], requests: Sequence[Request]
+    one: Struck, runs: Sequence[Run], requests: Sequence[Request]
 ) -> tuple[tuple[float, ...], int]:
-    """Return how long each request that `worker` ran at `at_ns` took to be answered elsewhere.
+    """Return how long each request that a fault hurt took to be answered elsewhere.
 
-    In milliseconds from the fault, without the answering run itself; and how many never were. A
-    request that the worker finished itself was not hurt.
+    Hurt is what its worker was running, or began to run while it lasted, and did not finish. In
+    milliseconds from the fault, or from the beginning of the run if that is later, without the
+    answering run itself; and how many never were answered.
     """
-    ended = {one.number: one for one in requests}
+    ended = {request.number: request for request in requests}
     times: list[float] = []
     lost = 0
     for hurt in runs:
-        if hurt.worker != worker or hurt.is_ok or not hurt.began_ns <= at_ns < hurt.ended_ns:
+        is_hurt = hurt.began_ns <= max(one.at_ns, one.ended_ns) and one.at_ns < hurt.ended_ns
+        if hurt.worker != one.worker or hurt.is_ok or not is_hurt:
             continue
         request = ended.get(hurt.request)
-        answers = [one for one in runs if one.request == hurt.request and one.is_ok]
+        answers = [run for run in runs if run.request == hurt.request and run.is_ok]
         if request is None or request.error is not None or not answers:
             lost += 1
             continue
-        answer = min(answers, key=lambda one: one.ended_ns)
-        took_ns = answer.ended_ns - max(answer.began_ns, at_ns)
-        times.append(max(0, request.ended_ns - at_ns - took_ns) / 1e6)
+        from_ns = max(one.at_ns, hurt.began_ns)
+        answer = min(answers, key=lambda run: run.ended_ns)
+        took_ns = answer.ended_ns - max(answer.began_ns, from_ns)
+        times.append(max(0, request.ended_ns - from_ns - took_ns) / 1e6)
     return tuple(times), lost

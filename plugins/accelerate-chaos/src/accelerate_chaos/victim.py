@@ -30,6 +30,7 @@ class Victim:
     def __init__(self, worker: BrowserWorker, relay: Relay | None = None) -> None:
         self.worker = worker
         self._relay = relay
+        self._known: list[psutil.Process] | None = None
 
     @property
     def name(self) -> str:
@@ -67,10 +68,13 @@ class Victim:
         return [one for one in self._tree() if _kind(one) in ("gpu-process", "gpu")]
 
     def _tree(self) -> list[psutil.Process]:
+        """Look once: a fault that knows its processes already strikes at the moment it means to."""
         import psutil
 
         try:
-            return self.root().children(recursive=True)
+            if self._known is None:
+                self._known = self.root().children(recursive=True)
+            return self._known
         except psutil.NoSuchProcess:
             raise WorkerLost("its browser is gone already", where=self.name) from None
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -55,6 +55,31 @@ async def slow(host: Host, size: int) -> Workload:
     inputs = [{"x": one.astype(np.float32)} for one in signed]
     options = LoadOptions(dimensions={"n": size})
     return await referenced(host, slow_chain(host.context.assets), inputs, options)
+
+
+async def named(host: Host, reference: str) -> Workload:
+    """Return a model by reference with random inputs; ModelError when there is none."""
+    import numpy as np
+
+    spec = host.resolve_model(reference)
+    chance = np.random.default_rng(7)
+    return await referenced(host, spec, [_random_inputs(spec, chance) for _ in range(VARIETY)])
+
+
+def _random_inputs(spec: ModelSpec, chance: Any) -> dict[str, Array]:
+    """Make inputs of small size: one of a batch, eight of any other free dimension."""
+    import numpy as np
+
+    made: dict[str, Array] = {}
+    for tensor in spec.inputs:
+        shape = [
+            size if isinstance(size, int) else 1 if index == 0 else 8
+            for index, size in enumerate(tensor.shape)
+        ]
+        dtype = np.dtype(tensor.dtype)
+        drawn = chance.normal(size=shape) if dtype.kind == "f" else chance.integers(0, 2, shape)
+        made[tensor.name] = drawn.astype(dtype)
+    return made
 
 
 async def referenced(
