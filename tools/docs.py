@@ -8,6 +8,7 @@ settings, with the `#:` comments beside their fields; `docs/hooks.md` from the h
 from __future__ import annotations
 
 import ast
+import enum
 import importlib
 import inspect
 import re
@@ -97,6 +98,8 @@ def word(kind: Any) -> str:
         return f"array of {word(inner[0])}"
     if origin in (dict, Mapping):
         return "table" if inner[1] is Any else f"table of {word(inner[1])}"
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return ", ".join(f'`"{one.value}"`' for one in kind)
     raise TypeError(f"no word for {kind!r}: add one to {__file__}")
 
 

@@ -77,6 +77,7 @@ class FakeSettings:
     silent_after: int | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.ge(0))
     )
+    #: How long a silent worker says nothing.
     silent_ms: float = attrs.field(default=1000.0, validator=_not_negative)
     #: Every run on this worker, counted in order of starting, answers wrongly.
     wrong_worker: int | None = attrs.field(default=None, validator=_at_least_one)
