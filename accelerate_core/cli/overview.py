@@ -61,10 +61,35 @@ def plugin_commands() -> dict[str, EntryPoint]:
 
 
 def summary(entry: EntryPoint) -> str:
-    """Return what metadata says about a plugin's command."""
-    about = (entry.dist.metadata["Summary"] or "") if entry.dist else ""
+    """Return what a plugin's command does, by the first line of its module, and whose it is.
+
+    The line reads "`accel NAME`: what it does."; without one, what the distribution says of itself.
+    """
+    about = _first_line(entry.module).partition("`: ")[2]
+    if not about and entry.dist:
+        about = entry.dist.metadata["Summary"] or ""
     owner = entry.dist.name if entry.dist else "unknown"
-    return f"{about} [{owner}]".strip()
+    return f"{about[:1].upper()}{about[1:]} [{owner}]".strip()
+
+
+def _first_line(module: str) -> str:
+    """Return the first line of a module's docstring without importing it, "" when unknown."""
+    import os
+    from importlib.util import find_spec
+
+    package, *rest = module.split(".")
+    spec = find_spec(package)  # finds a top-level name and imports nothing
+    for root in (spec.submodule_search_locations if spec else None) or ():
+        place = os.path.join(root, *rest)
+        for path in (f"{place}.py", os.path.join(place, "__init__.py")):
+            try:
+                with open(path, encoding="utf-8") as file:
+                    text = file.read(1000)
+            except OSError:
+                continue
+            _, quotes, after = text.partition('"""')
+            return after.partition("\n")[0].removesuffix('"""') if quotes else ""
+    return ""
 
 
 def overview() -> str:
@@ -90,6 +115,10 @@ def _section(title: str, rows: Iterable[tuple[str, str]]) -> str:
     lines = [f"{title}:"]
     for name, text in rows:
         lines += textwrap.wrap(
-            text, width, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14
+            text,
+            width,
+            initial_indent=f"  {name:<12}",
+            subsequent_indent=" " * 14,
+            break_on_hyphens=False,
         )
     return "\n".join(lines)

@@ -97,6 +97,12 @@ def test_help_names_every_command(
     assert "acme-hello" in accel("plugins", "list").stdout
 
 
+def test_each_command_of_a_distribution_says_what_it_does_itself(accel: Accel) -> None:
+    shown = accel("--help", COLUMNS="100").stdout
+    assert "Ask the results, also while a run writes them. [accelerate-duckdb]" in shown
+    assert "Show what a job went through, also while its process runs. [accelerate-duckdb]" in shown
+
+
 def test_help_is_the_same_with_other_options(accel: Accel) -> None:
     assert accel("--debug", "--help").stdout == accel("-h").stdout == accel().stdout
     # This way goes through Typer.

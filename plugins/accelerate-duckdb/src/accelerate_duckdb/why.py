@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`accel why JOB`: what a job went through, also while its process runs."""
+"""`accel why JOB`: show what a job went through, also while its process runs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `accel models` command."""
+"""`accel models`: find, get, build, compile and quantize models."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `accel kernels` command."""
+"""`accel kernels`: list, time and tune the kernels of our WebGPU engine."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `accel plan` command."""
+"""`accel plan`: show what a compiled model does, and where its memory lies."""
 
 from __future__ import annotations
 
