@@ -78,13 +78,11 @@ async def test_a_page_is_mended_doubted_and_at_last_lost_by_a_crash(
     stopped = time.perf_counter()
     page.send_signal(signal.SIGSTOP)
     try:
-        while True:
+        silent_ms = 0.0
+        while silent_ms < 300:
             at, silent = await heard.next(WorkerEventKind.SILENT)
-            if silent.data["silent_ms"] >= 300:
-                break
-        print(
-            f"{browser} doubted for 300 ms of silence {(at - stopped) * 1e3:.0f} ms after SIGSTOP"
-        )
+            silent_ms = silent.data["silent_ms"]
+        assert at - stopped < 2.0
         with pytest.raises(Unsupported, match="does not answer"):
             await worker.mend(Mend.PAGE)
     finally:

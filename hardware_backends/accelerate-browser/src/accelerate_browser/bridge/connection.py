@@ -47,6 +47,8 @@ Build = Callable[[int, tuple[TensorHeader, ...]], Request]
 
 _CLOSE_S = 2.0
 _CANCEL_S = 0.2
+#: Turns between two questions for a sign of life in which an idle page is left alone.
+_REST_TURNS = 3
 
 
 class Connection:
@@ -262,13 +264,14 @@ class Connection:
     ) -> None:
         """Ask for signs of life until the page is lost or gives none for `timeout_s`.
 
-        A page that left two questions unanswered is silent: `tell` gets how long in milliseconds,
-        again at each turn, and None once the page is heard. Turns are counted, not seconds: a host
-        that was busy itself doubts and loses nobody.
+        A page that works on nothing is asked every fourth turn, one that owes an answer twice in
+        a turn. One that left two questions unanswered is silent: `tell` gets how long in
+        milliseconds, again at each turn, and None once the page is heard. Turns are counted, not
+        seconds: a host that was busy itself doubts and loses nobody.
         """
-        missed_s, was_silent = 0.0, False
-        for sequence in itertools.count(1):
-            # A page that owes an answer is asked twice as often.
+        missed_s, was_silent, asked_at, rested = 0.0, False, 0.0, _REST_TURNS
+        pings = itertools.count(1)
+        while True:
             turn_s = interval_s / 2 if self._unanswered_pings else interval_s
             await asyncio.wait([self.lost], timeout=turn_s)
             if self.lost.done():
@@ -280,12 +283,19 @@ class Connection:
                 return
             if self.is_silent:
                 was_silent = True
-                tell((time.monotonic() - self._heard_at) * 1e3)
+                # A page that nobody asked for a while was not silent all that time.
+                since = max(self._heard_at, asked_at - interval_s)
+                tell((time.monotonic() - since) * 1e3)
             elif was_silent:
                 was_silent = False
                 tell(None)
+            if not self._unanswered_pings:
+                if not self._waiting and rested < _REST_TURNS:
+                    rested += 1
+                    continue
+                asked_at, rested = time.monotonic(), 0
             self._unanswered_pings += 1
-            await self._tell_soon(Ping(sequence=sequence), turn_s)
+            await self._tell_soon(Ping(sequence=next(pings)), turn_s)
 
     async def _ended(self, reason: str) -> WorkerLost:
         """Declare the page gone after its socket; what ended the socket may lie deeper."""
