@@ -74,21 +74,17 @@ def summary(entry: EntryPoint) -> str:
 
 def _first_line(module: str) -> str:
     """Return the first line of a module's docstring without importing it, "" when unknown."""
-    import os
     from importlib.util import find_spec
+    from pathlib import Path
 
     package, *rest = module.split(".")
     spec = find_spec(package)  # finds a top-level name and imports nothing
     for root in (spec.submodule_search_locations if spec else None) or ():
-        place = os.path.join(root, *rest)
-        for path in (f"{place}.py", os.path.join(place, "__init__.py")):
-            try:
-                with open(path, encoding="utf-8") as file:
-                    text = file.read(1000)
-            except OSError:
-                continue
-            _, quotes, after = text.partition('"""')
-            return after.partition("\n")[0].removesuffix('"""') if quotes else ""
+        place = Path(root, *rest)
+        for path in (place.with_suffix(".py"), place / "__init__.py"):
+            if path.is_file():
+                _, _, after = path.read_text(encoding="utf-8").partition('"""')
+                return after.partition("\n")[0].removesuffix('"""')
     return ""
 
 
