@@ -16,6 +16,9 @@ from accelerate_core import errors
 
 #: Issue 2, "Correctness and bad input".
 BAD_INPUT = {
+    "a scenario, strategy or browser that chaos does not know",
+    "a report in a folder that is not there",
+    "a fault that cannot happen to its worker",
     "wrong input names",
     "wrong input dtypes",
     "wrong input shapes",

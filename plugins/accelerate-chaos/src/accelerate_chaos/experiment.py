@@ -228,6 +228,15 @@ class _Experiment:
         reasons = [fault.obstacle(victim) for victim in victims.values()]
         return reasons[0] if all(reasons) else None
 
+    def _possible(self, fleet: Fleet) -> list[str]:
+        """Return the faults that can happen to a worker of this fleet."""
+        victims = fleet.victims().values()
+        return [
+            name
+            for name in known_faults(self._host)
+            if not all(self._fault(name).obstacle(victim) for victim in victims)
+        ]
+
     def _fault(self, name: str) -> Fault:
         made: Fault = self._host.create(FAULTS.name, name)
         return made
@@ -235,7 +244,7 @@ class _Experiment:
     async def _strike_all(self, fleet: Fleet) -> None:
         strikes = scenarios.schedule(
             self._plan.scenario,
-            known_faults(self._host),
+            self._possible(fleet),
             seconds=self._plan.seconds,
             every_s=self._plan.every_s,
             seed=self._plan.seed,

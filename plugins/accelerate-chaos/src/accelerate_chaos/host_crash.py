@@ -94,6 +94,8 @@ class _Crashing:
                 said = json.loads(line)
                 self._launches.update(said.get("launches", {}))
                 if said.get("done"):
+                    if killing is not None:
+                        killing.cancel()
                     break
                 if "request" in said:
                     self._hear(said)
@@ -103,13 +105,13 @@ class _Crashing:
                         killing = asyncio.create_task(self._kill(process, wait_s))
         finally:
             if killing is not None:
-                killing.cancel()
+                # Its pipe ends before the kill was seen to have happened.
                 with contextlib.suppress(asyncio.CancelledError):
                     await killing
             assert process.stdin is not None
             process.stdin.close()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), 30.0)
+                await asyncio.wait_for(process.wait(), _PATIENCE_S)
             if process.returncode is None:
                 process.kill()
             await process.communicate()
