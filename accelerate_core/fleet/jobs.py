@@ -10,27 +10,27 @@ from ..errors import AccelerateError, BackendUnavailable, NumericalError
 from ..types import Target
 from . import events as ev
 from . import instructions as do
+from .admission import Admission
 from .breakers import NO_FAULT
 from .desk import Desk
 from .policy import FINAL, FailedAttempt, FailureKind, GiveUp, JobView, Mend, Retry
 from .pool import Pool
 from .quarantine import Quarantine
-from .rules import not_recovered, overloaded, policy_error, timed_out
-from .settings import SECOND
+from .rules import not_recovered, policy_error, rank, timed_out
 from .state import Attempt, JobState, JobStatus, WorkerState, WorkerStatus
 
 #: No recovery policy may try a job more often than this.
 MAX_ATTEMPTS = 10
 
-#: What one step of priority is worth: as if the job had waited for so much longer.
-PRIORITY_NS = 10 * SECOND
-
 
 class Jobs:
     """Keep every job until it is answered."""
 
-    def __init__(self, desk: Desk, pool: Pool, quarantine: Quarantine) -> None:
+    def __init__(
+        self, desk: Desk, pool: Pool, quarantine: Quarantine, admission: Admission
+    ) -> None:
         self._desk = desk
+        self._admission = admission
         self._pool = pool
         self._quarantine = quarantine
         self._count = 0
@@ -43,11 +43,11 @@ class Jobs:
         self._count += 1
         job = JobState(
             asked,
-            asked.targets,
+            self._admission.hopeful(asked.targets) or asked.targets,
             asked.model,
             tried=asked.tried,
             came_ns=desk.fleet.now_ns,
-            rank_ns=desk.fleet.now_ns - asked.priority * PRIORITY_NS,
+            rank_ns=rank(asked, desk.fleet.now_ns),
             number=self._count,
         )
         desk.jobs[job.id] = job
@@ -56,8 +56,8 @@ class Jobs:
             closing = BackendUnavailable("the fleet is closing and takes no more jobs")
             self.fail(job, closing)
             return
-        if asked.pin is None and len(desk.queue) >= desk.settings.max_queue:
-            self.fail(job, overloaded(len(desk.queue), 1.0))
+        if asked.pin is None and (refusal := self._admission.refusal(asked)) is not None:
+            self.fail(job, refusal)
             return
         if asked.deadline_ns is not None:
             desk.alarm.add(asked.deadline_ns, job.id)
@@ -218,7 +218,7 @@ class Jobs:
     def unreachable(self, target: Target, error: AccelerateError) -> None:
         """Go on to the next target of the jobs that waited for one that cannot be started."""
         for job in self._desk.queue:
-            if not job.targets[0].covers(target):
+            if not job.targets[0].covers(target) or self._pool.serves(job):
                 continue
             job.targets = job.targets[1:]
             job.tell(self._desk.fleet.now_ns, f"{target} cannot be started", error.info.message)

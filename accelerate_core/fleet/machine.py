@@ -24,6 +24,7 @@ from ..errors import AccelerateError
 from ..protocols import Recovery, Scheduler
 from . import events as ev
 from . import instructions as do
+from .admission import Admission
 from .alarm import Bell
 from .breakers import Breakers
 from .defaults import FirstIdle, NoRecovery
@@ -59,7 +60,8 @@ class Machine:
         self._pool = Pool(self._desk)
         self._scaling = Scaling(self._desk, self._pool)
         self._quarantine = Quarantine(self._desk, self._pool)
-        self._jobs = Jobs(self._desk, self._pool, self._quarantine)
+        self._admission = Admission(self._desk)
+        self._jobs = Jobs(self._desk, self._pool, self._quarantine, self._admission)
         self._placing = Placing(self._desk, self._jobs, self._pool)
         self._health = Health(self._desk, self._jobs, self._placing)
         self._overdue = Overdue(self._desk, self._jobs, self._placing, self._pool)
@@ -126,10 +128,12 @@ class Machine:
 
     def _ready(self, event: ev.WorkerReady) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
+            self._admission.worked(worker.target)
             self._pool.ready(worker, event.info)
 
     def _start_failed(self, event: ev.WorkerFailed) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
+            self._admission.start_failed(worker.target, event.error)
             self._pool.start_failed(worker)
             self._jobs.unreachable(worker.target, AccelerateError.from_info(event.error))
 
@@ -177,6 +181,7 @@ class Machine:
 
     def _load_failed(self, event: ev.LoadFailed) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
+            self._admission.load_failed(worker.target, event.model, event.kind, event.error)
             self._health.load_failed(worker, event)
             self._pool.load_refused(worker, event.model)
 

@@ -32,20 +32,23 @@ class Pool:
 
     def provide(self, job: JobState) -> bool:
         """See to it that a worker for a waiting job exists or comes; False when none can yet."""
-        fleet = self._desk.fleet
         first = job.targets[0]
-        for worker in fleet.covering((first,)):
-            comes = worker.status not in _NO_HELP and not worker.is_retired
-            if comes and worker.id not in job.tried and worker.id not in job.live:
-                usage = self.usage(first)
-                if self._desk.settings.is_adaptive and not usage.is_watched:
-                    self.unsettled[first] = None
-                return True
+        if self.serves(job):
+            if self._desk.settings.is_adaptive and not self.usage(first).is_watched:
+                self.unsettled[first] = None
+            return True
         if self.has_room():
             self.start(first)
             return True
         self._make_room()
         return False
+
+    def serves(self, job: JobState) -> bool:
+        """Whether a worker for a waiting job is there, however busy, or on its way."""
+        return any(
+            worker.status not in _NO_HELP and not worker.is_retired and worker.id not in job.avoids
+            for worker in self._desk.fleet.covering(job.targets[:1])
+        )
 
     def has_room(self) -> bool:
         """Whether another worker may be started. The first one always may."""

@@ -35,6 +35,8 @@ class Line:
     kind: Kind
     entries: list[_Entry] = attrs.field(factory=list)
     waiting: int = 0
+    #: No job in it ranks behind this.
+    worst_ns: int = 0
     #: Its head was told to wait while no worker for it was there or on its way.
     is_starved: bool = False
 
@@ -47,6 +49,12 @@ class Line:
     def model(self) -> str:
         """The model of its jobs."""
         return self.kind[1]
+
+    def before(self, rank_ns: int) -> int:
+        """Return about how many of its jobs come before one of a rank: exactly, if many do not."""
+        if not self.entries or rank_ns >= self.worst_ns:
+            return self.waiting
+        return min(self.waiting, sum(entry[0] <= rank_ns for entry in self.entries))
 
 
 class Queue:
@@ -83,6 +91,7 @@ class Queue:
             line = self._lines[kind] = self._open[kind] = Line(kind)
         self._count += 1
         entry = (job.rank_ns, job.number, self._count, job)
+        line.worst_ns = max(line.worst_ns, job.rank_ns) if line.waiting else job.rank_ns
         heapq.heappush(line.entries, entry)
         line.waiting += 1
         self._entries[job.id] = entry

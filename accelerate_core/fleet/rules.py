@@ -5,8 +5,12 @@ from __future__ import annotations
 
 from ..errors import JobTimeout, Overloaded, PluginError, SessionLost
 from ..types import Target
-from .policy import Pin, Placement
+from .policy import JobView, Pin, Placement
+from .settings import SECOND
 from .state import Fleet, JobState
+
+#: What one step of priority is worth: as if the job had waited for so much longer.
+PRIORITY_NS = 10 * SECOND
 
 
 def misplaced(
@@ -27,6 +31,11 @@ def misplaced(
     if worker.target in blocked:
         return f"placed on {worker.id!r}, whose circuit is open"
     return None
+
+
+def rank(asked: JobView, came_ns: int) -> int:
+    """Return a job's place among those that wait: the least comes first."""
+    return came_ns - asked.priority * PRIORITY_NS
 
 
 def policy_error(word: str, raised: Exception) -> PluginError:

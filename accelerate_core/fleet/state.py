@@ -155,8 +155,10 @@ class JobState:
         """Workers that shall not get it: they failed it, work on it, or have answered."""
         if not self.live and not self.answered:
             return self.tried
-        held = [attempt.worker.id for attempt in (*self.live.values(), *self.answered.values())]
-        return tuple(dict.fromkeys((*self.tried, *held)))
+        # What is started in place of a worker that is gone takes its name, and is another one.
+        held = (*self.live.values(), *self.answered.values())
+        ids = [one.worker.id for one in held if one.worker.status is not WorkerStatus.GONE]
+        return tuple(dict.fromkeys((*self.tried, *ids)))
 
     def view(self) -> JobView:
         """Return what policies see: the best target only.
@@ -307,6 +309,10 @@ class Fleet:
                 self.freed.add(worker.target)
             if not running:
                 self.has_rested = True
+
+    def targets(self, asked: Target) -> Iterator[Target]:
+        """Yield the concrete targets of workers for a target."""
+        return self._concrete((asked,))
 
     def count(self, target: Target) -> int:
         """Return how many workers there are of one concrete target."""
