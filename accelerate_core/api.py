@@ -31,20 +31,20 @@ from .assembly import (
     make_scheduler,
     make_store,
 )
-from .calls import AsyncModel, Response, Terms, items_in, smaller_than, tolerance
+from .calls import AsyncModel, Response, Terms, items_in, smaller_than, tolerance, work_of
 from .config import Config, parse
+from .durable import DurableJobs, DurableRequests
 from .errors import AccelerateError, ConfigError, Overloaded, Unsupported
 from .fleet.report import HealthStatus
 from .host import Host
 from .matrix import concrete
-from .measure import bind_dimensions
 from .metrics import JobMetrics, Metrics, Requests, WorkerMetrics
 from .observers import Bus
 from .protocols import Backend, Store
 from .runner import Answer, Runner, Work
 from .stateful import AsyncSession, open_session
 from .status import Status, published
-from .types import LoadOptions, RunInfo, Target
+from .types import RunInfo, Target
 
 CLOSED = "this Accelerator is closed"
 
@@ -76,6 +76,7 @@ class AsyncAccelerator:
         self._saving: set[asyncio.Task[None]] = set()
         self._requests = Requests()
         self._bus: Bus | None = None
+        self._durable: DurableRequests | None = None
         self._open = contextlib.AsyncExitStack()
         self._is_closed = False
         self._run = RunInfo(
@@ -94,7 +95,7 @@ class AsyncAccelerator:
         scheduler, recovery = make_scheduler(config, host), make_recovery(config, host)
         self._store = await asyncio.to_thread(make_store, config, host)
         await asyncio.to_thread(self._store.save_run, self._run)
-        self._bus = make_bus(host)
+        self._bus = make_bus(host, self._store)
         self._runner = Runner(
             self._backends,
             host.context,
@@ -104,6 +105,10 @@ class AsyncAccelerator:
             run_id=self._run.id,
             observer=self._observe,
         )
+        self._durable = DurableRequests(host, self._runner, self._concrete)
+        self._open.push_async_callback(self._durable.close)
+        if config.pool.durable:
+            await self._durable.jobs()
         shown = published(host.context.state_dir, self._run.id, self.status)
         await self._open.enter_async_context(shown)
 
@@ -239,6 +244,11 @@ class AsyncAccelerator:
             status = self._runner.meter.health(problems)
         return attrs.evolve(status, status="closed") if self._is_closed else status
 
+    async def durable_jobs(self) -> DurableJobs:
+        """Return the durable jobs: those with ids of yours, and those dead processes left."""
+        assert self._running() and self._durable is not None
+        return await self._durable.jobs()
+
     def status(self) -> Status:
         """Return what `accel top` shows of this fleet."""
         assert self._runner is not None
@@ -272,15 +282,15 @@ class AsyncAccelerator:
     async def submit(
         self, model: AsyncModel, inputs: Mapping[str, Any] | None, terms: Terms | None = None
     ) -> tuple[str, Answer]:
-        """Run a job for a model of this accelerator and return its id and answer.
-
-        Without inputs, load the model only.
-        """
+        """Run a job, or load the model only without inputs; return the job's id and answer."""
         runner = self._running()
         terms, pool, job_id = terms or Terms(), self._config.pool, secrets.token_hex(16)
         is_load_only = inputs is None
+        is_durable = model.durable if terms.durable is None else terms.durable
+        durable = self._durable if is_durable and not is_load_only else None
+        submit: Any = durable.submit if durable is not None else runner.submit
         try:
-            answer = await runner.submit(
+            answer = await submit(
                 self.work(model, inputs),
                 inputs,
                 timeout_s=terms.timeout or pool.job_timeout,
@@ -303,16 +313,8 @@ class AsyncAccelerator:
 
     def work(self, model: AsyncModel, inputs: Mapping[str, Any] | None) -> Work:
         """Return what a job of a model runs: where sizes are fixed at load, those of `inputs`."""
-        is_sized = self._needs_sizes(model.targets)
-        dimensions = bind_dimensions(model.spec, inputs or {}) if is_sized else {}
-        options = LoadOptions(
-            dimensions=dimensions, precompile=self._config.pool.precompile_shaders
-        )
-        first, *smaller = (
-            Work(spec=spec, targets=model.targets, options=options, task=model.task)
-            for spec in (model.spec, *model.degraded)
-        )
-        return attrs.evolve(first, degraded=tuple(smaller))
+        sizes = (inputs or {}) if self._needs_sizes(model.targets) else None
+        return work_of(model, sizes, precompile=self._config.pool.precompile_shaders)
 
     async def _admitted(self, model: AsyncModel, inputs: Any, terms: Terms) -> Response:
         """Run a request, and again when it was refused for want of room, until its timeout."""

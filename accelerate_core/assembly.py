@@ -13,11 +13,12 @@ import attrs
 
 from .config import Config, PluginTable
 from .errors import ConfigError, did_you_mean
-from .events import EVENT_TYPES, Event, MetricsRecorded
+from .events import EVENT_TYPES, Event, JobFinished, MetricsRecorded
 from .host import Host
 from .memory_store import MemoryStore
 from .observers import Bus
 from .protocols import Backend, Connector, Recovery, Report, Scheduler, Store
+from .story_keeper import StoryKeeper
 from .types import Target
 
 #: Tables of a pipeline file, and the family whose plugins they set up.
@@ -107,7 +108,7 @@ def assemble(config: Config, host: Host) -> Iterator[Assembly]:
     with contextlib.ExitStack() as stack:
         store = make_store(config, host)
         stack.callback(store.close)
-        bus = make_bus(host)
+        bus = make_bus(host, store)
         for name, (connector, table) in connectors.items():
             stack.callback(connector.close)
             bus.add(name, connector.deliver, table.on or _FOR_PEOPLE)
@@ -122,10 +123,11 @@ def assemble(config: Config, host: Host) -> Iterator[Assembly]:
         )
 
 
-def make_bus(host: Host) -> Bus:
-    """Return a bus with every installed listener on it."""
+def make_bus(host: Host, store: Store) -> Bus:
+    """Return a bus with every installed listener on it, and with who keeps stories."""
     host.collect("listeners")
     bus = Bus()
+    bus.add("stories", StoryKeeper(store).saw, (JobFinished.kind,))
     for name, hooks in host.listeners().items():
         bus.add(name, functools.partial(_call, hooks), hooks)
     return bus

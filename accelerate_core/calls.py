@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .errors import ConfigError, Unsupported, did_you_mean
+from .measure import bind_dimensions
 from .protocols import Processor
-from .types import PRECISION_BITS, ModelSpec, Target
+from .runner import Work
+from .types import PRECISION_BITS, LoadOptions, ModelSpec, Target
 
 if TYPE_CHECKING:
     from .api import AsyncAccelerator
@@ -191,6 +193,17 @@ class AsyncModel:
         )
 
 
+def work_of(model: AsyncModel, sizes: Mapping[str, Any] | None, *, precompile: bool) -> Work:
+    """Return what a job of a model runs; with `sizes`, inputs, it is loaded for theirs alone."""
+    dimensions = bind_dimensions(model.spec, sizes) if sizes is not None else {}
+    options = LoadOptions(dimensions=dimensions, precompile=precompile)
+    first, *smaller = (
+        Work(spec=spec, targets=model.targets, options=options, task=model.task)
+        for spec in (model.spec, *model.degraded)
+    )
+    return attrs.evolve(first, degraded=tuple(smaller))
+
+
 def tolerance(asked: Mapping[str, Any], strategy: str | None) -> dict[str, Any]:
     """Return what a model's `fault_tolerance` says, as arguments of `AsyncModel`.
 
@@ -210,6 +223,13 @@ def tolerance(asked: Mapping[str, Any], strategy: str | None) -> dict[str, Any]:
             f"one strategy serves the whole pool: {strategy or 'the default'}",
             where=f"{where} key failover_strategy",
             hint=f"Accelerator(recovery={asked['failover_strategy']!r}) makes it this one.",
+        )
+    seconds = asked.get("recovery_timeout", 0)
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
+        raise ConfigError(
+            f"{seconds!r} is not allowed",
+            where=f"{where} key recovery_timeout",
+            accepted=("seconds, 0 or more",),
         )
     return {to: asked[key] for key, to in _TOLERANCE.items() if to is not None and key in asked}
 

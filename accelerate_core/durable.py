@@ -7,6 +7,7 @@ What is guaranteed, and what is not: docs/durability.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,17 @@ from .durable_records import (
     read_request,
     request_records,
 )
-from .errors import AccelerateError, ConfigError, Overloaded, StoreError
-from .journal import Journal, Record
+from .errors import AccelerateError, ConfigError, ModelError, Overloaded, StoreError
+from .journal import Journal, Record, open_journal
 from .journal.frames import What
 from .runner import Answer, Runner, Work
 
 if TYPE_CHECKING:
+    from .host import Host
     from .protocols import Inputs
+    from .types import Target
+
+    Find = Callable[[Target, str | None], Awaitable[Target]]
 
 Prepare = Callable[[Work], Awaitable[None]]
 
@@ -82,19 +87,27 @@ class DurableJobs:
         return job_id
 
     async def submit(
-        self, work: Work, inputs: Inputs, *, job_id: str | None = None, **options: Any
+        self,
+        work: Work,
+        inputs: Inputs,
+        *,
+        job_id: str | None = None,
+        is_kept: bool | None = None,
+        **options: Any,
     ) -> Answer:
         """Accept a job and return its answer, or raise its error, once that is on the disk, too.
 
-        Without a `job_id` of the caller's, returning the answer acknowledges it.
+        Unless the answer `is_kept` (by default where the caller gave the `job_id`), returning it
+        acknowledges it.
         """
+        is_kept = job_id is not None if is_kept is None else is_kept
         known_id, live = await self._accept(work, inputs, job_id, options)
         if live is None:
             return await self.answer(known_id)
         try:
             return await asyncio.shield(live.task)
         finally:
-            if job_id is None and live.is_answered:
+            if not is_kept and live.is_answered:
                 forgetting = asyncio.ensure_future(self.acknowledge(known_id))
                 self._forgetting.add(forgetting)
                 forgetting.add_done_callback(self._forgetting.discard)
@@ -238,3 +251,57 @@ class DurableJobs:
     async def _write(self, record: Record, value: Record | None = None) -> bool:
         # Shielded: a record is written as a whole or not begun, whoever still waits for it.
         return await asyncio.shield(asyncio.wrap_future(self._journal.write(record, value)))
+
+
+class DurableRequests:
+    """Do an Accelerator's durable requests; the journal is opened with the first of them."""
+
+    def __init__(self, host: Host, runner: Runner, find: Find) -> None:
+        """`find` returns a target as it can be started here, its backend made."""
+        self._host = host
+        self._runner = runner
+        self._find = find
+        self._opening: asyncio.Task[DurableJobs] | None = None
+
+    async def jobs(self) -> DurableJobs:
+        """Return the durable jobs of this process; those that dead ones left are begun.
+
+        StoreError when the journal cannot be opened.
+        """
+        if self._opening is None or (self._opening.done() and self._opening.exception()):
+            self._opening = asyncio.ensure_future(self._open())
+        return await asyncio.shield(self._opening)
+
+    async def submit(self, work: Work, inputs: Inputs, *, job_id: str, **options: Any) -> Answer:
+        """Run a job as `Runner.submit` does; returning its answer acknowledges it."""
+        jobs = await self.jobs()
+        return await jobs.submit(work, inputs, job_id=job_id, is_kept=False, **options)
+
+    async def close(self) -> None:
+        """Leave what is not done to the next process."""
+        if self._opening is not None:
+            with contextlib.suppress(StoreError):
+                await (await self._opening).close()
+
+    async def _open(self) -> DurableJobs:
+        journal = await asyncio.to_thread(open_journal, self._host.context.state_dir)
+        jobs = DurableJobs(self._runner, journal, prepare=self._prepare)
+        await jobs.resume()
+        return jobs
+
+    async def _prepare(self, work: Work) -> None:
+        """Make present what a job of another process needs: backends, and the model's files."""
+        for target in work.targets:
+            await self._find(target, work.task)
+        for spec in (one.spec for one in (work, *work.degraded)):
+            if all(map(self._host.context.assets.has, spec.assets)):
+                continue
+            found = await asyncio.to_thread(
+                self._host.resolve_model, spec.source, name=spec.name, precision=spec.precision
+            )
+            if found.sha256 != spec.sha256:
+                raise ModelError(
+                    f"{spec.source} is another model than the one this job was accepted for",
+                    where=spec.name,
+                    hint="Put the old files back, or acknowledge the job.",
+                )

@@ -25,7 +25,6 @@ from .profiles import Profiles
 from .protocols import Backend
 from .runner import Runner
 from .status import Status, published
-from .story_keeper import StoryKeeper
 from .types import Availability, Cell, CellStatus, Measurement, RunInfo, RunSummary
 
 _log = logging.getLogger("accelerate.pipeline")
@@ -138,7 +137,6 @@ class _Run:
         if earlier is not None:
             self.go_on(earlier)
         self.saving: set[asyncio.Task[Any]] = set()
-        self.stories = StoryKeeper(assembly.store)
         self.runner = Runner(
             assembly.backends,
             host.context,
@@ -189,7 +187,6 @@ class _Run:
         finally:
             # Shielded: a second Ctrl-C must not leave a browser behind.
             await asyncio.shield(self.runner.close())
-            await self.stories.settle()
             await asyncio.gather(*self.saving)
             self.info = attrs.evolve(
                 self.info, finished_at=datetime.now(UTC), is_interrupted=self.stop.is_set()
@@ -303,8 +300,6 @@ class _Run:
             )
             self.saving.add(saving)
             saving.add_done_callback(self.saved)
-        if isinstance(event, events.JobFinished):
-            self.stories.saw(event)
         self.assembly.bus.send(event)
         if self.observer is not None:
             self.observer(event)

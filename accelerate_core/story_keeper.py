@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import collections
 import json
-import logging
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from .errors import StoreError
 from .markers import hookimpl
 from .memory_store import MemoryStore
 from .protocols import Migration, TableSet
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 
     from .events import JobFinished
     from .protocols import Store
-
-_log = logging.getLogger("accelerate.stories")
 
 #: Stories a store keeps; the oldest go.
 MOST = 10_000
@@ -43,6 +39,12 @@ CREATE TABLE story_jobs (
 );
 """
 
+_INSERT = (
+    "INSERT INTO story_jobs (run_id, job_id, model, worker_id, finished_at, attempts, latency_ms, "
+    "error, story) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_DELETE = "DELETE FROM story_jobs WHERE number <= (SELECT max(number) - ? FROM story_jobs)"
+
 
 class StoriesPlugin:
     """Contribute the table `story_jobs` to whichever store is used."""
@@ -56,55 +58,25 @@ class StoriesPlugin:
 
 
 class StoryKeeper:
-    """Write stories into a store, in a thread, several at a time. Use from one event loop.
-
-    A story that cannot be written is logged and hurts nobody.
-    """
+    """Write stories into a store; an observer on the bus, so in a thread of its own."""
 
     def __init__(self, store: Store, *, most: int = MOST) -> None:
         self._store = store
         self._most = most
-        self._waiting: collections.deque[JobFinished] = collections.deque(maxlen=most)
-        self._writing: asyncio.Task[None] | None = None
         # In memory there is no table, and nobody who could ask later.
         self._is_kept = not isinstance(store, MemoryStore)
 
     def saw(self, event: JobFinished) -> None:
-        """Keep a job's story where it tells something."""
+        """Keep a job's story where it tells something; StoreError once when there is no table."""
         if not self._is_kept or not is_eventful(event.story):
             return
-        self._waiting.append(event)
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.ensure_future(asyncio.to_thread(self._write))
-
-    async def settle(self) -> None:
-        """Return when every story is written."""
-        while self._writing is not None and not (self._writing.done() and not self._waiting):
-            await self._writing
-            if self._waiting:
-                self._writing = asyncio.ensure_future(asyncio.to_thread(self._write))
-
-    def _write(self) -> None:
         try:
-            while self._waiting:
-                with self._store.transaction() as transaction:
-                    while self._waiting:
-                        transaction.execute(
-                            "INSERT INTO story_jobs (run_id, job_id, model, worker_id, "
-                            "finished_at, attempts, latency_ms, error, story) "
-                            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                            _row(self._waiting.popleft()),
-                        )
-                    transaction.execute(
-                        "DELETE FROM story_jobs WHERE number <= "
-                        "(SELECT max(number) - ? FROM story_jobs)",
-                        [self._most],
-                    )
-        except Exception as error:
-            # Also where the plugin is disabled: then there is no table.
+            with self._store.transaction() as transaction:
+                transaction.execute(_INSERT, _row(event))
+                transaction.execute(_DELETE, [self._most])
+        except StoreError:
             self._is_kept = False
-            self._waiting.clear()
-            _log.warning("stories of jobs are not kept: %s", error)
+            raise
 
 
 def _row(event: JobFinished) -> list[object]:

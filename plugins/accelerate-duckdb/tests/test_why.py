@@ -16,6 +16,7 @@ from accelerate_core import config, pipeline
 from accelerate_core.assembly import make_host
 from accelerate_core.assets import AssetStore
 from accelerate_core.cli.commands import invoke
+from accelerate_core.errors import StoreError
 from accelerate_core.events import JobFinished
 from accelerate_core.fleet.instructions import Chapter
 from accelerate_core.story_keeper import StoriesPlugin, StoryKeeper
@@ -109,15 +110,9 @@ def test_the_latest_are_kept_and_read_while_they_are_written(
 ) -> None:
     store = DuckDbStore.open("results.duckdb", tables=StoriesPlugin().store_tables())
     try:
-
-        async def fill() -> None:
-            keeper = StoryKeeper(store, most=5)
-            for number in range(12):
-                keeper.saw(finished(number))
-                await asyncio.sleep(0.002)
-            await keeper.settle()
-
-        asyncio.run(fill())
+        keeper = StoryKeeper(store, most=5)
+        for number in range(12):
+            keeper.saw(finished(number))
         kept = store.query("SELECT job_id FROM story_jobs ORDER BY number")
         assert [job for (job,) in kept.rows] == [f"job-{number}" for number in range(7, 12)]
         code, text, _ = why(capsys, "job-11")  # the store is open
@@ -142,19 +137,12 @@ def test_a_file_without_stories_and_one_that_is_not_there(
     assert code == 1 and "there is no such database" in text
 
 
-def test_a_store_without_the_table_costs_the_stories_and_nothing_else(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_store_without_the_table_is_said_once(folder: Path) -> None:
     store = DuckDbStore.open("results.duckdb")
     try:
-
-        async def fill() -> None:
-            keeper = StoryKeeper(store)
-            for number in range(3):
-                keeper.saw(finished(number))
-                await keeper.settle()
-
-        asyncio.run(fill())
+        keeper = StoryKeeper(store)
+        with pytest.raises(StoreError, match="story_jobs"):
+            keeper.saw(finished(1))
+        keeper.saw(finished(2))
     finally:
         store.close()
-    assert caplog.text.count("stories of jobs are not kept") == 1
