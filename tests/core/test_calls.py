@@ -195,6 +195,7 @@ async def test_what_answered_in_another_precision_is_said(context: Any) -> None:
     ("asked", "says"),
     [
         ({"recovery_timout": 3}, "Did you mean 'recovery_timeout'"),
+        ({"recovery_timeout": "3s"}, "'3s' is not allowed"),
         ({"failover_strategy": "restart"}, "one strategy serves the whole pool"),
     ],
 )
