@@ -231,13 +231,6 @@ def tolerance(asked: Mapping[str, Any], strategy: str | None) -> dict[str, Any]:
             where=f"{where} key recovery_timeout",
             accepted=("seconds, 0 or more",),
         )
-    seconds = asked.get("recovery_timeout", 0)
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
-        raise ConfigError(
-            f"{seconds!r} is not allowed",
-            where=f"{where} key recovery_timeout",
-            accepted=("seconds, 0 or more",),
-        )
     return {to: asked[key] for key, to in _TOLERANCE.items() if to is not None and key in asked}
 
 
