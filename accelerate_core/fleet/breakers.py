@@ -47,14 +47,21 @@ class Breakers:
             if only in (None, model) and not breaker.permits(now_ns)
         )
 
-    def permits_at_ns(self, model: str) -> int | None:
-        """Return when some target that is blocked now permits an attempt at the latest."""
-        moments = [
-            at_ns
-            for (only, _), breaker in self._tripped.items()
-            if only in (None, model) and (at_ns := breaker.permits_at_ns()) is not None
+    def permits_at_ns(self, model: str, now_ns: int) -> int | None:
+        """Return when some target that is blocked now permits an attempt at the latest.
+
+        None: when a probe ends that is under way.
+        """
+        moments: dict[Target, list[int | None]] = {}
+        for (only, target), breaker in self._tripped.items():
+            if only in (None, model) and not breaker.permits(now_ns):
+                moments.setdefault(target, []).append(breaker.permits_at_ns())
+        known = [
+            max(at_ns for at_ns in of_one if at_ns is not None)
+            for of_one in moments.values()
+            if None not in of_one
         ]
-        return min(moments, default=None)
+        return min(known, default=None)
 
     def states(self, now_ns: int) -> Mapping[Circuit, BreakerState]:
         """Return the state of every circuit that was ever used."""

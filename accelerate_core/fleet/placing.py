@@ -157,7 +157,7 @@ class Placing:
         if not was_diverted:
             names = ", ".join(map(str, job.targets))
             job.tell(desk.fleet.now_ns, "waits: circuit open", names)
-        wakes_ns = desk.breakers.permits_at_ns(job.model)
+        wakes_ns = desk.breakers.permits_at_ns(job.model, desk.fleet.now_ns)
         if wakes_ns is not None and wakes_ns != self._wakes_ns:
             self._wakes_ns = wakes_ns
             desk.alarm.add(wakes_ns, Bell.BREAKERS)

@@ -168,7 +168,7 @@ class FleetPromises(RuleBasedStateMachine):
             case do.Compare():
                 found = [self.good[one.job_id, attempt] for attempt in one.attempts]
                 assert len(found) == self.asked[one.job_id].copies > 1
-                assert len({run.worker_id for run in found}) == len(found), "by different workers"
+                assert len({(run.worker_id, run.epoch) for run in found}) == len(found)
                 self.compares.append(one)
             case do.Complete() | do.Fail():
                 self.hear_answer(one)
