@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
-from accelerate_core.errors import ModelError, Unsupported, WorkerLost, did_you_mean
+from accelerate_core.errors import ModelError, SessionLost, Unsupported, WorkerLost, did_you_mean
 from accelerate_core.fleet.policy import Mend
 from accelerate_core.inputs import check_inputs
 from accelerate_core.protocols import Context, SessionId, Worker
@@ -244,13 +244,18 @@ class BrowserWorker(Worker):
             self._check_ref(value)
             return OnPage(value.id, value.spec.dtype, _sizes(value))
         owner = self._parts.hub.workers.get(value.worker_id)
-        if owner is None:
-            raise ModelError(
-                f"tensor {value.spec.name!r} is on {value.worker_id}, which is gone or no page",
-                where=str(self.info.target),
-                hint="Fetch it from its own worker, and pass the array.",
-            )
-        return await owner.fetch_raw(value)
+        reason = "which is gone or no page"
+        if owner is not None:
+            try:
+                return await owner.fetch_raw(value)
+            except (WorkerLost, ModelError) as error:
+                # The loss of another worker is none of this one.
+                reason = f"and gone: {error.info.message}"
+        raise SessionLost(
+            f"tensor {value.spec.name!r} is on {value.worker_id}, {reason}",
+            where=str(self.info.target),
+            hint="Run the model that made it again, or fetch it in time, and pass the array.",
+        )
 
     def holds(self, ref: TensorRef) -> bool:
         """Whether a kept tensor was made here, and with the device there is now."""

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -82,10 +83,24 @@ async def test_state_is_on_the_page_and_is_freed(start: Any, context: Context) -
     with pytest.raises(ModelError, match="kept"):
         await worker.fetch(refs[2])
 
+    # What a run kept that was cancelled and came to its end all the same is dropped, too.
+    slow = await worker.load(models.slow_chain(context.assets))
+    running = asyncio.create_task(worker.run(slow, models.slow_input(256), keep=["y"]))
+    await asyncio.sleep(0.05)
+    assert not running.done()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    kept = (await worker.run(slow, models.slow_input(8), keep=["y"])).outputs["y"]
+    page, number = kept.id.rsplit("-", 1)
+    before = attrs.evolve(kept, id=f"{page}-{int(number) - 1}")
+    assert int(refs[2].id.rsplit("-", 1)[1]) == int(number) - 2, "it kept nothing"
+    with pytest.raises(ModelError, match="kept"):
+        await worker.fetch(before)
+
     # A run that does not stop costs the page its compute thread, and what was kept there.
     session = await worker.restore(model, saved)
     await run(3)
-    slow = await worker.load(models.slow_chain(context.assets))
     stuck = asyncio.create_task(worker.run(slow, models.slow_input(1024)))
     await asyncio.sleep(0.2)
     assert not stuck.done()
@@ -111,12 +126,23 @@ async def test_one_model_on_two_browsers_goes_on_when_one_is_killed(
         "wasm/ort:chromium-headless-shell",
         "wasm/ort:firefox",
     ]
+    shell, firefox = (
+        next(live for live in runner._workers.live.values() if live.worker.info.target == target)
+        for target in (Target("wasm", "ort", one.browser) for one in (SHELL, FIREFOX))
+    )
+    zeros = np.zeros((2, 4), np.float32)
+    (handle,) = shell.handles.values()
+    kept = await shell.worker.run(handle, {**STEPS[0], "h1_in": zeros}, keep=["m"])
     runs = [asyncio.create_task(group.run(inputs)) for inputs in STEPS[6:]]
     await asyncio.wait(runs[:4])
-    _kill(next(page for page in pages.values() if page.info.target.browser != "firefox"))
+    _kill(shell.worker)
     outputs += await asyncio.gather(*runs)
     np.testing.assert_allclose([one["y"] for one in outputs], expected, rtol=1e-5)
     assert (group.steps, group.restarts, group.restart_point) == (24, 1, 24)
     assert not group._kept, "a tensor between the pages was not released"
-    assert set(_pages(runner).values()) & set(pages.values()), "both browsers were started anew"
+    assert firefox.worker in _pages(runner).values(), "the browser that lived was started anew"
+    # A tensor that went with its page is no fault of the page that asks for it.
+    (handle,) = firefox.handles.values()
+    with pytest.raises(SessionLost, match="gone"):
+        await firefox.worker.run(handle, {"m": kept.outputs["m"], "h2_in": zeros})
     await group.close()
