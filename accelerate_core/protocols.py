@@ -196,7 +196,11 @@ class Scheduler(Protocol):
 
 
 class Recovery(Protocol):
-    """Decide what follows a failed attempt. Pure, like a Scheduler."""
+    """Decide what follows a failed attempt. Pure, like a Scheduler.
+
+    A strategy that hedges also has `hedge_after(job, fleet) -> int | None`, asked at every
+    dispatch: after how many nanoseconds a second attempt is wanted.
+    """
 
     def decide(self, failed: FailedAttempt, job: JobView, fleet: FleetView) -> Action:
         """Return Retry or GiveUp."""
