@@ -204,11 +204,22 @@ async def test_a_restart_kills_and_does_not_ask(context, work, inputs) -> None:
 
 async def test_mending_stops_what_still_runs_there(context, work, inputs) -> None:
     """A job of the old epoch is answered once, by the new one."""
-    backend = Watched(FakeSettings(slots=2, latency_ms=100, device_lost_every=4))
+    backend = Watched(FakeSettings(slots=2, latency_ms=150, device_lost_every=4))
     async with Fleet(context, backend, recovery=Mending(Mend.DEVICE)) as fleet:
         await fleet.runner.submit(work, inputs)
         backend.workers[0]._runs = 3  # the first of both loses the device
-        both = await asyncio.gather(*(fleet.runner.submit(work, inputs) for _ in range(2)))
+        mend, running = backend.workers[0].mend, []
+
+        async def mend_late(how: Mend) -> None:
+            await asyncio.sleep(0.02)
+            running.extend(fleet.runner._attempts._running)
+            await mend(how)
+
+        backend.workers[0].mend = mend_late
+        first = asyncio.create_task(fleet.runner.submit(work, inputs))
+        await asyncio.sleep(0.06)
+        both = await asyncio.gather(first, fleet.runner.submit(work, inputs))
+        assert not running, "the other attempt went on"
         assert sorted(one.attempts for one in both) == [2, 2]
         assert len(backend.workers) == 1
 
