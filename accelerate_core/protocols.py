@@ -111,11 +111,14 @@ class Worker:
         raise Unsupported("this worker does not stream")
 
     async def open_session(self, model: ModelHandle) -> SessionId:
-        """Open state kept between runs: a KV cache, a recurrent state."""
+        """Open state kept between runs: a KV cache, a recurrent state.
+
+        `Sessions` of accelerate_core.sessions is what workers that keep state are made of.
+        """
         raise Unsupported("this worker keeps no sessions")
 
     async def checkpoint(self, session: SessionId) -> bytes:
-        """Return a session's state."""
+        """Return a session's state between two runs; SessionLost when it is gone."""
         raise Unsupported("this worker keeps no sessions")
 
     async def restore(self, model: ModelHandle, state: bytes) -> SessionId:
