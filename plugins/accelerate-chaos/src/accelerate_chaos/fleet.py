@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +192,3 @@ async def _close(fleet: Fleet, hub: Hub) -> None:
     finally:
         await fleet.relay.close()
         await hub.leave()
-
-
-def strategies(host: Host) -> Sequence[str]:
-    """Return the recovery strategies that are installed."""
-    return host.names("recovery")

@@ -77,8 +77,6 @@ class GpuProcessCrash(_Crash):
 class RendererHang(Fault):
     """Stop the process that runs the page; its sockets stay open."""
 
-    is_lasting = True
-
     def __init__(self) -> None:
         self._stopped: list[psutil.Process] = []
 

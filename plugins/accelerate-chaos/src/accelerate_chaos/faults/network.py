@@ -60,8 +60,6 @@ class ConnectionLost(_OnLink):
 class Partition(_OnLink):
     """Let nothing pass, and tell neither side."""
 
-    is_lasting = True
-
     async def inject(self, victim: Victim) -> Proof:
         """Hold every byte, and see that pings get no answer."""
         link = self.take(victim)

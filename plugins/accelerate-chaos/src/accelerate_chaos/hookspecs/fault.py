@@ -26,9 +26,6 @@ class Proof:
 class Fault:
     """One fault, injected once: make another for another injection."""
 
-    #: It does not pass by itself, and the worker is of no use until it is lifted or replaced.
-    is_lasting: bool = False
-
     def obstacle(self, victim: Victim) -> str | None:
         """Return why this fault cannot happen to `victim`, or None. Touches nothing."""
         return None
