@@ -138,6 +138,7 @@ def test_slow_workers_are_not_blamed_for_other_jobs() -> None:
     for _ in range(5):
         assert story.fail(FailureKind.TIMEOUT) == Retry(avoid=("one",))
         story.next_job()
+    assert story.fail(FailureKind.INTERNAL) == Retry(avoid=("one",))
 
 
 def test_a_job_whose_worker_is_mended_for_anothers_sake_does_not_climb() -> None:

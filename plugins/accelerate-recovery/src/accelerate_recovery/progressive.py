@@ -34,9 +34,8 @@ class Rung(enum.IntEnum):
     PAGE = 1
     DEVICE = 2
     RESTART = 3
-    BROWSER = 4
-    BACKEND = 5
-    PRECISION = 6
+    TARGET = 4  #: another browser or backend: the job's next one, so that none is skipped
+    PRECISION = 5
 
 
 _MENDS = {Rung.PAGE: Mend.PAGE, Rung.DEVICE: Mend.DEVICE, Rung.RESTART: Mend.RESTART}
@@ -122,7 +121,7 @@ class ProgressivePolicy(Strategy):
 
 
 def _above(last: Rung | None) -> int:
-    """Return the lowest rung after `last`; there may be another browser, backend or precision."""
+    """Return the lowest rung after `last`; there may be another target or precision."""
     if last is None:
         return Rung.RETRY
     return last + 1 if last <= Rung.RESTART else last
@@ -136,9 +135,7 @@ def _possible(failed: FailedAttempt, job: JobView) -> list[Rung]:
         Rung.PAGE: here.browser is not None,
         Rung.DEVICE: has_device,
         Rung.RESTART: True,
-        # Targets are taken in their order: what is skipped is lost.
-        Rung.BROWSER: bool(job.further) and job.further[0].backend == here.backend,
-        Rung.BACKEND: bool(job.further),
+        Rung.TARGET: bool(job.further),
         Rung.PRECISION: bool(_smaller(job)),
     }
     return [rung for rung, is_possible in possible.items() if is_possible]
