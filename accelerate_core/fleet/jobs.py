@@ -13,6 +13,7 @@ from . import instructions as do
 from .admission import Admission
 from .breakers import NO_FAULT
 from .desk import Desk
+from .lateness import quiet_ns
 from .policy import FINAL, FailedAttempt, FailureKind, GiveUp, JobView, Mend, Retry
 from .pool import Pool
 from .quarantine import Quarantine
@@ -308,8 +309,11 @@ class Jobs:
         self._unplace(job, attempt)
 
     def _unplace(self, job: JobState, attempt: Attempt) -> None:
-        worker = attempt.worker
-        self._desk.breakers.dropped(attempt, self._desk.fleet.now_ns)
+        worker, now_ns = attempt.worker, self._desk.fleet.now_ns
+        self._desk.breakers.dropped(attempt, now_ns)
+        if attempt.is_overdue:  # a hedge's answer must not hide that this worker gave none
+            worker.fruitless_ns += quiet_ns(attempt, now_ns)
+            worker.fruitless_until_ns = now_ns
         if worker.jobs.pop(job.id, None) is not None:
             self._desk.fleet.touch(worker)
             self._pool.left(worker)

@@ -28,3 +28,10 @@ def _usual_ns(desk: Desk, attempt: Attempt) -> float | None:
     if usual is None or usual.count < desk.settings.overdue_calls:
         return None
     return max(usual.p95_ns, usual.p50_ns * latencies.slowdown())
+
+
+def quiet_ns(attempt: Attempt, now_ns: int) -> int:
+    """Return how long an attempt has run while its worker made no progress that is known of."""
+    worker = attempt.worker
+    since_ns = max(attempt.dispatched_ns or now_ns, worker.progress_ns, worker.fruitless_until_ns)
+    return now_ns - since_ns

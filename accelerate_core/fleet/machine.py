@@ -41,7 +41,7 @@ from .state import Fleet, JobState
 
 __all__ = ["MAX_ATTEMPTS", "Machine"]
 
-_MOVES = (ev.AttemptFinished, ev.AttemptFailed, ev.ModelLoaded, ev.WorkerProgress)
+_MOVES = (ev.WorkerReady, ev.AttemptFinished, ev.AttemptFailed, ev.ModelLoaded, ev.WorkerProgress)
 
 
 class Machine:
@@ -164,11 +164,17 @@ class Machine:
             worker.doing = event.doing
 
     def _moves(
-        self, event: ev.AttemptFinished | ev.AttemptFailed | ev.ModelLoaded | ev.WorkerProgress
+        self,
+        event: ev.WorkerReady
+        | ev.AttemptFinished
+        | ev.AttemptFailed
+        | ev.ModelLoaded
+        | ev.WorkerProgress,
     ) -> None:
         """Remember that a worker does not hang, whatever else the event means."""
         if worker := self._pool.known(event.worker_id, event.epoch):
             worker.progress_ns = self.fleet.now_ns
+            worker.fruitless_ns = 0
 
     def _memory(self, event: ev.WorkerMemory) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ..errors import WorkerLost
 from .desk import Desk
 from .jobs import Jobs
-from .lateness import hung_after_ns
+from .lateness import hung_after_ns, quiet_ns
 from .placing import Placing
 from .policy import FailureKind
 from .pool import Pool
@@ -41,12 +41,11 @@ class Overdue:
     def _check(self, job: JobState, attempt: Attempt) -> None:
         desk, worker = self._desk, attempt.worker
         now_ns = desk.fleet.now_ns
-        assert attempt.dispatched_ns is not None
         if not attempt.is_overdue:
             attempt.is_overdue = True
             job.tell(now_ns, "overdue", worker.id)
             self._placing.want_hedge(job)
-        silent_ns = now_ns - max(attempt.dispatched_ns, worker.progress_ns)
+        silent_ns = worker.fruitless_ns + quiet_ns(attempt, now_ns)
         hung_ns = hung_after_ns(desk, attempt)
         if silent_ns < hung_ns:
             attempt.check_at_ns = now_ns + hung_ns - silent_ns

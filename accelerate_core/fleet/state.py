@@ -56,6 +56,9 @@ class WorkerState:
     failures: int = 0  #: in a row
     #: When it last showed that it works on something.
     progress_ns: int = 0
+    #: How long it has worked since then on late attempts that others answered, and until when.
+    fruitless_ns: int = 0
+    fruitless_until_ns: int = 0
 
     @property
     def has_room(self) -> bool:
