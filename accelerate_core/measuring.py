@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -113,6 +114,8 @@ class Bench:
         latencies = tuple(answer.latency_ms for answer in answers)
         inference = [answer.result.phases.in_page_ms for answer in answers]
         info = first.connection.info
+        answered = Counter(str(one.connection.info.target) for one in answers)
+        is_asked = all(cell.target.covers(one.connection.info.target) for one in (first, *answers))
         latency = median(latencies)
         return Measurement(
             id=uuid.uuid4().hex,
@@ -127,7 +130,7 @@ class Bench:
             model_family=spec.family,
             task=work.task,
             is_required=planned.is_required,
-            fell_back_from=None if cell.target.covers(info.target) else cell.target,
+            fell_back_from=None if is_asked else cell.target,
             samples_ms=latencies,
             inference_samples_ms=tuple(one for one in inference if one is not None),
             phases=attrs.evolve(
@@ -150,6 +153,8 @@ class Bench:
             is_cached=loaded.handle.is_cached,
             provenance={
                 **provenance.software(),
+                # More than one where a worker was lost meanwhile and a fallback went on.
+                "answered_by": dict(answered),
                 "engine_version": info.engine_version,
                 "browser_version": info.browser_version,
                 "threads": info.threads,

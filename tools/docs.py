@@ -186,8 +186,8 @@ def configuration() -> Iterator[str]:
     yield "\n## `[store]`, `[[reports]]`, `[[connectors]]`\n"
     yield (
         "Each names a plugin with `use`; the plugin's own settings stand beside it. `id` names "
-        "the instance, and `on` lists the events that a connector is told of; without it, those are "
-        "all but `metrics_recorded`.\n"
+        "the instance, and `on` lists the events that a connector is told of; without it, all but "
+        "`metrics_recorded`.\n"
     )
     yield "\n## Plugins and their settings\n"
     yield "Those of this repository; `accel plugins show NAME` shows any installed one."

@@ -135,6 +135,19 @@ def test_a_fallback_runs_and_the_row_says_so(onnx: str, tmp_path: Path) -> None:
     assert row.worker is not None and row.worker.target == Target("cpu")
 
 
+def test_a_fallback_in_the_middle_is_said_too(onnx: str, tmp_path: Path) -> None:
+    made, host = configure(
+        onnx,
+        tmp_path,
+        benchmark={"targets": ["fake"], "fallback": ["cpu"], "repeats": 4},
+        backends={"fake": {"crash_after": 4}},
+        pool={"recovery": "failover"},
+    )
+    (row,) = run(made, host).summary.measurements
+    assert row.status is CellStatus.OK and row.fell_back_from == Target("fake")
+    assert set(row.provenance["answered_by"]) == {"fake", "cpu"}
+
+
 def test_simulated_numbers_are_stamped_and_never_compared(onnx: str, tmp_path: Path) -> None:
     made, host = configure(onnx, tmp_path, benchmark={"targets": ["fake"]})
     (row,) = run(made, host).summary.measurements
