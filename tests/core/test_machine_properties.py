@@ -7,11 +7,11 @@ books of what it was told, and finds in them whatever the machine must not say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
 import hypothesis
+from hypothesis import Phase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -543,7 +543,7 @@ class FleetPromises(RuleBasedStateMachine):
                 return
             if self.go_well():
                 continue
-            assert self.wake is not None, f"{list(self.machine.jobs)} wait for nothing"
+            assert self.wake is not None, f"they wait for nothing: {self.stories()}"
             self.ring()
         raise AssertionError(f"never answered: {self.stories()}")
 
@@ -559,11 +559,15 @@ class FleetPromises(RuleBasedStateMachine):
                 same = {"worker_id": worker.id, "epoch": worker.epoch}
                 self.post(ev.WorkerHeard(at_ns=self.tick(), **same))
 
-    def stories(self) -> Iterator[Any]:
-        return (list(job.story) for job in self.machine.jobs.values())
+    def stories(self) -> dict[str, list[Any]]:
+        return {job.id: job.story for job in self.machine.jobs.values()}
 
 
 TestFleetPromises = FleetPromises.TestCase
 TestFleetPromises.settings = hypothesis.settings(
-    max_examples=60, stateful_step_count=40, deadline=None
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    # Shrinking takes longer than a test may.
+    phases=(Phase.reuse, Phase.generate),
 )
