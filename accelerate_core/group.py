@@ -126,6 +126,8 @@ class Group:
         for step in self._log.values():
             _fail(step, _closed())
         self._log.clear()
+        for ref in list(self._kept):
+            self._free(ref)
         for stage in range(len(self._stages)):
             self._give_up(stage)
         await asyncio.gather(*self._background)
