@@ -11,10 +11,11 @@ class FirstIdle:
 
     def pick(self, job: JobView, fleet: FleetView) -> Placement | Wait:
         """Return the first idle worker, one with the model loaded before others."""
-        for worker in fleet.idle_with(job.model, job.targets):
+        enough = 1 + len(job.tried)
+        for worker in fleet.idle_with(job.model, job.targets, enough):
             if worker.id not in job.tried:
                 return Placement((worker.id,))
-        for worker in fleet.idle(job.targets):
+        for worker in fleet.idle(job.targets, enough):
             if worker.id not in job.tried:
                 return Placement((worker.id,))
         return Wait("every worker is busy")

@@ -64,7 +64,10 @@ class Pool:
         if idle_ns is not None:
             usage.regret(fleet.now_ns, idle_ns)
         self.memory.started()
-        number = 1
+        # The lowest free number, or with many workers at once one that is likely to be free.
+        number = fleet.count(target) + 1
+        if f"{target}-{number}" in fleet.workers:
+            number = 1
         while (worker_id := f"{target}-{number}") in fleet.workers:
             number += 1
         # A worker that failed a job and is started anew is another worker to it.
@@ -115,7 +118,9 @@ class Pool:
 
     def took(self, worker: WorkerState, model: str) -> None:
         """Learn that a worker got a job."""
-        if self.usage(worker.target).took(model):
+        usage, settings = self.usage(worker.target), self._desk.settings
+        is_first = not usage.is_used
+        if usage.took(model) and (is_first or settings.is_adaptive or settings.hot_spares):
             self.unsettled[worker.target] = None
 
     def left(self, worker: WorkerState) -> None:

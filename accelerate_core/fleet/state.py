@@ -206,7 +206,9 @@ class Fleet:
         #: one of any target has come to rest or is gone: time to ask about waiting jobs again.
         self.freed: set[Target] = set()
         self.has_rested = False
-        #: (concrete target, model) -> workers with the model loaded.
+        #: Concrete target -> its workers with room.
+        self._roomy: dict[Target, dict[str, WorkerState]] = {}
+        #: (concrete target, model) -> those of them with the model loaded.
         self._with_model: dict[tuple[Target, str], dict[str, WorkerState]] = {}
 
     # --- what policies see --------------------------------------------------------------------
@@ -229,6 +231,8 @@ class Fleet:
         self, targets: Sequence[Target], k: int = 16, blocked: frozenset[Target] = frozenset()
     ) -> Sequence[WorkerView]:
         """Return up to `k` workers with room, least busy first, then longest waiting."""
+        if not any(self._roomy.get(one) for one in self._concrete(targets, blocked)):
+            return ()  # and no walk over all that are busy
         found = (state for state in self._least_busy(targets, blocked) if state.has_room)
         return tuple(state.view() for state in _first(found, k))
 
@@ -284,7 +288,8 @@ class Fleet:
         self.not_loaded(worker, model)
         worker.models.add(model)
         worker.first_bytes = None
-        self._with_model.setdefault((worker.target, model), {})[worker.id] = worker
+        if worker.has_room:
+            self._with_model.setdefault((worker.target, model), {})[worker.id] = worker
 
     def unload_all(self, worker: WorkerState) -> None:
         """Remember that a worker has lost its models: its page or device is another."""
@@ -309,7 +314,7 @@ class Fleet:
             buckets = self._by_load.setdefault(worker.target, {})
             buckets.setdefault(running, {})[worker.id] = worker
             if worker.has_room:
-                self.freed.add(worker.target)
+                self._offer(worker)
             if not running:
                 self.has_rested = True
 
@@ -358,6 +363,16 @@ class Fleet:
         load = self._load_of.pop(worker.id, None)
         if load is not None:
             self._drop(self._by_load[worker.target], load, worker)
+        if not worker.has_room:
+            self._drop(self._roomy, worker.target, worker)
+            for model in worker.models:
+                self._drop(self._with_model, (worker.target, model), worker)
+
+    def _offer(self, worker: WorkerState) -> None:
+        self.freed.add(worker.target)
+        self._roomy.setdefault(worker.target, {})[worker.id] = worker
+        for model in worker.models:
+            self._with_model.setdefault((worker.target, model), {})[worker.id] = worker
 
     @staticmethod
     def _drop(index: dict[Any, dict[str, WorkerState]], key: Any, worker: WorkerState) -> None:

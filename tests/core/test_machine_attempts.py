@@ -79,8 +79,8 @@ def test_copies_that_disagree_are_an_error() -> None:
     clock = two_workers()
     clock.finished()
     clock.submit("k", copies=2)
-    clock.finished("k", 1, "cpu-1")
-    clock.finished("k", 2, "cpu-2")
+    clock.finished("k", 1, "cpu-2")  # which has been idle for longer
+    clock.finished("k", 2, "cpu-1")
     assert isinstance(error_of(clock(ev.Compared, job_id="k", accepted=None)), NumericalError)
 
 
