@@ -4,8 +4,8 @@
 - A target gets more workers when its workers are busy and its jobs wait for `SCALE_UP_NS`; at
   most twice as many as it has, and not again before `COOLDOWN_NS`.
 - It needs as many as had work at the same time within the last `idle_ns` (times the patience of
-  its `Usage`), and spares; those beyond are stopped. A start after a
-  stop doubles that patience, up to 64 times: no constant load starts and stops for ever.
+  its `Usage`), and spares; those beyond are stopped. A start after a stop doubles that patience,
+  up to 64 times: no constant load starts and stops for ever.
 - What it needs is started again, unasked, when it is lost; with a growing pause while that fails.
 - A worker that is old, worn or has grown is retired once its replacement is ready; where there is
   no room for one, first.
