@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .policies import SchedulerContract
     from .recovery import RecoveryContract
     from .report import ReportContract
+    from .sessions import SessionContract
     from .store import StoreContract
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "RecoveryContract",
     "ReportContract",
     "SchedulerContract",
+    "SessionContract",
     "StoreContract",
 ]
 
@@ -40,6 +42,7 @@ _HOMES = {
     "RecoveryContract": "recovery",
     "ReportContract": "report",
     "SchedulerContract": "policies",
+    "SessionContract": "sessions",
     "StoreContract": "store",
 }
 

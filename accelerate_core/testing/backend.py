@@ -18,8 +18,8 @@ from ..protocols import Backend, Context, Worker
 from ..serial import from_plain, to_plain
 from ..types import LoadOptions, ModelHandle, ModelSpec, Target, WorkerInfo
 from . import models
+from .contract import Contract
 from .pytest_plugin import make_context
-from .sessions import SessionContract
 
 if TYPE_CHECKING:
     import psutil
@@ -43,7 +43,7 @@ def _wrong_inputs(kind: str) -> dict[str, Any]:
     }[kind]
 
 
-class BackendContract(SessionContract):
+class BackendContract(Contract):
     """What every backend keeps. Supply the fixture `backend`:
 
         @pytest.fixture(scope="class")

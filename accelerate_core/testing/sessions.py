@@ -24,7 +24,7 @@ _STEPS = models.recurrent_inputs(4)
 
 
 class SessionContract(Contract):
-    """What every backend that keeps state keeps; `BackendContract` includes it."""
+    """What a backend whose workers keep sessions keeps, beside `BackendContract`."""
 
     is_simulated: ClassVar[bool]
 

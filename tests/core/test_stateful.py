@@ -77,7 +77,7 @@ async def test_a_session_ends_with_its_accelerator(options: dict[str, Any]) -> N
         model = await accelerator.accelerate_model(RECURRENT)
         session = accelerator.session(model, state=STATE)
         await session(STEPS[0])
-    with pytest.raises(AccelerateError, match="closing|closed"):
+    with pytest.raises(AccelerateError, match=r"closing|closed"):
         await session(STEPS[1])
     await session.close()
     with pytest.raises(ConfigError, match="closed"):

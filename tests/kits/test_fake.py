@@ -18,12 +18,12 @@ from accelerate_core.errors import (
     WorkerLost,
 )
 from accelerate_core.protocols import Backend, Context, Worker
-from accelerate_core.testing import BackendContract, models
+from accelerate_core.testing import BackendContract, SessionContract, models
 from accelerate_core.testing.fake import FakePlugin, FakeSettings
 from accelerate_core.types import Target, WorkerEventKind
 
 
-class TestFake(BackendContract):
+class TestFake(BackendContract, SessionContract):
     is_simulated: ClassVar[bool] = True
     target = "fake:firefox"
 

@@ -5,10 +5,10 @@ import pytest
 from accelerate_cpu import CpuPlugin
 
 from accelerate_core.protocols import Backend, Context
-from accelerate_core.testing import BackendContract
+from accelerate_core.testing import BackendContract, SessionContract
 
 
-class TestCpu(BackendContract):
+class TestCpu(BackendContract, SessionContract):
     @pytest.fixture(scope="class")
     @classmethod
     def backend(cls, context: Context) -> Backend:

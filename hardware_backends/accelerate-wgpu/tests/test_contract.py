@@ -5,10 +5,10 @@ import pytest
 from accelerate_wgpu import WgpuPlugin
 
 from accelerate_core.protocols import Backend, Context
-from accelerate_core.testing import BackendContract
+from accelerate_core.testing import BackendContract, SessionContract
 
 
-class TestWgpu(BackendContract):
+class TestWgpu(BackendContract, SessionContract):
     @pytest.fixture(scope="class")
     @classmethod
     def backend(cls, context: Context) -> Backend:

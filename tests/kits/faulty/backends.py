@@ -14,11 +14,11 @@ from accelerate_cpu import CpuSettings
 from accelerate_cpu.backend import CpuBackend, CpuWorker
 
 from accelerate_core.errors import ModelError
-from accelerate_core.testing import BackendContract
+from accelerate_core.testing import BackendContract, SessionContract
 from accelerate_core.types import Availability, Phases, Result, Target
 
 
-class _Kit(BackendContract):
+class _Kit(BackendContract, SessionContract):
     leave_within_s = 0.3
     cancel_grace_s = 0.3
     worker_class: type[CpuWorker] = CpuWorker

@@ -15,6 +15,7 @@ from accelerate_core.errors import ModelError
 from accelerate_core.protocols import Context, Worker
 from accelerate_core.testing import models
 from accelerate_core.testing.backend import BackendContract
+from accelerate_core.testing.sessions import SessionContract
 from accelerate_core.types import LoadOptions, ModelHandle, Target, TensorRef
 
 from ..hookspecs import ENGINES
@@ -27,7 +28,7 @@ _BATCH = 2
 _OPTIONS = LoadOptions(dimensions={"batch": _BATCH})
 
 
-class EngineContract(BackendContract):
+class EngineContract(BackendContract, SessionContract):
     """What every engine keeps, proved in a real browser. Supply target, engine and `backend`:
 
     class TestMyEngine(EngineContract):
