@@ -129,12 +129,12 @@ class SessionContract(Contract):
     def test_a_session_of_another_model_is_refused(
         self, run: Any, worker: Worker, recurrent: ModelHandle, context: Context
     ) -> None:
-        other = run(worker.load(models.tiny_matmul(context.assets), _BATCH))
+        other = run(worker.load(models.tiny_mlp(context.assets), _BATCH))
         with pytest.raises(ModelError, match="no state"):
             run(worker.open_session(other))
         session = run(worker.open_session(recurrent))
         with pytest.raises(ModelError):
-            run(worker.run(other, models.matmul_input(), session=session))
+            run(worker.run(other, models.mlp_input(), session=session))
         run(worker.close_session(session))
         run(worker.unload(other))
 

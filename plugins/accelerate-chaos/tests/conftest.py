@@ -13,9 +13,9 @@ from accelerate_browser.testing.shell import ensure_headless_shell
 from accelerate_core.host import Host
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def headless_shell() -> Iterator[None]:
-    """Let every host here find the headless shell."""
+    """Let every host of a module here find the headless shell; other modules find their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(variable(HEADLESS_SHELL), str(ensure_headless_shell()))
         yield
