@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Plan, PlanPipeline } from "./format";
 import type { Kernels } from "./kernels";
-import { filled } from "./weights";
+import { at, paramsOf } from "./replay";
 
 // An offset that every device takes; no kernel needs larger buffers for doing nothing.
 const STEP = 256;
@@ -20,27 +20,23 @@ export function compileAhead(
   kernels: Kernels,
   pipelines: readonly GPUComputePipeline[],
 ): void {
-  const paramBytes = plan.data.subarray(0, plan.params_bytes);
-  const params = filled(device, Math.max(16, plan.params_bytes), paramBytes, GPUBufferUsage.UNIFORM);
+  const params = paramsOf(device, plan);
   const usage = GPUBufferUsage.STORAGE;
   const empty = () => device.createBuffer({ size: STEP * MOST_BINDINGS, usage });
   // A buffer is bound for reading or for writing, never for both.
   const buffers: Record<PlanPipeline["bindings"][number], GPUBuffer> = { read: empty(), read_write: empty() };
   const encoder = device.createCommandEncoder();
   const pass = encoder.beginComputePass();
-  for (const { pipeline: number, params: place } of plan.dispatches) {
-    const [pipeline, kernel] = [pipelines[number], plan.pipelines[number]];
-    if (pipeline === undefined || kernel === undefined) continue;
-    const storage = kernel.bindings.map((access, i) => {
+  for (const {
+    pipeline,
+    params: [offset, size],
+  } of plan.dispatches) {
+    const { bindings } = at(plan.pipelines, pipeline);
+    const storage = bindings.map((access, i) => {
       return { buffer: buffers[access], offset: i * STEP, size: STEP };
     });
-    const entries = [{ buffer: params, offset: place[0], size: place[1] }, ...storage];
-    const group = device.createBindGroup({
-      layout: kernels.layout(kernel.bindings),
-      entries: entries.map((resource, binding) => ({ binding, resource })),
-    });
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
+    pass.setPipeline(at(pipelines, pipeline));
+    pass.setBindGroup(0, kernels.group(bindings, [{ buffer: params, offset, size }, ...storage]));
     pass.dispatchWorkgroups(0);
   }
   pass.end();

@@ -34,6 +34,12 @@ export class Kernels {
     return layout;
   }
 
+  /** Return what binds a step's params and operands, in this order. */
+  group(bindings: PlanPipeline["bindings"], resources: readonly GPUBufferBinding[]): GPUBindGroup {
+    const entries = resources.map((resource, binding) => ({ binding, resource }));
+    return this.#device.createBindGroup({ layout: this.layout(bindings), entries });
+  }
+
   /** Return a pipeline, compiled when no plan had it before. */
   pipeline(wanted: PlanPipeline): Promise<GPUComputePipeline> {
     const { source, constants, bindings } = wanted;

@@ -47,8 +47,7 @@ export class Replay {
     isTimed: boolean,
   ): Promise<Replay> {
     return checked(device, `plan ${plan.name}`, () => {
-      const paramBytes = plan.data.subarray(0, plan.params_bytes);
-      const params = filled(device, Math.max(16, plan.params_bytes), paramBytes, GPUBufferUsage.UNIFORM);
+      const params = paramsOf(device, plan);
       let weightsSeen = 0;
       const buffers = plan.buffers.map(({ role, size, offset }) => {
         if (role === "weights") return at(weights, weightsSeen++);
@@ -57,11 +56,8 @@ export class Replay {
       });
       const steps = plan.dispatches.map(({ pipeline, params: [offset, size], bindings, grid }) => {
         const places = bindings.map((place) => ({ ...place, buffer: at(buffers, place.buffer) }));
-        const entries = [{ buffer: params, offset, size }, ...places];
-        const group = device.createBindGroup({
-          layout: kernels.layout(at(plan.pipelines, pipeline).bindings),
-          entries: entries.map((resource, binding) => ({ binding, resource })),
-        });
+        const operands = [{ buffer: params, offset, size }, ...places];
+        const group = kernels.group(at(plan.pipelines, pipeline).bindings, operands);
         return { pipeline: at(pipelines, pipeline), group, grid };
       });
       const canTime = isTimed && device.features.has("timestamp-query");
@@ -162,12 +158,19 @@ export async function fetchKept(device: GPUDevice, { slot, buffer }: Kept): Prom
   }
 }
 
+/** Return the params of all steps of a plan as a buffer. */
+export function paramsOf(device: GPUDevice, plan: Plan): GPUBuffer {
+  const bytes = plan.data.subarray(0, plan.params_bytes);
+  return filled(device, Math.max(16, plan.params_bytes), bytes, GPUBufferUsage.UNIFORM);
+}
+
 function readable(device: GPUDevice, size: number): GPUBuffer {
   const usage = GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ;
   return device.createBuffer({ size: Math.max(4, size), usage });
 }
 
-function at<T>(items: readonly T[], index: number): T {
+/** Return an item that a plan names by its number. */
+export function at<T>(items: readonly T[], index: number): T {
   const item = items[index];
   if (item === undefined) throw new RangeError(`the plan names number ${index} of ${items.length}`);
   return item;

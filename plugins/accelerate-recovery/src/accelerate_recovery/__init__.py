@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from accelerate_core import hookimpl
 from accelerate_core.protocols import Context, Recovery
 
@@ -37,73 +40,60 @@ __all__ = [
 ]
 
 
-class Immediate:
+class _Plugin:
+    """Make the policy of a strategy from its settings."""
+
+    policy: Callable[[Any], Recovery]
+
+    @hookimpl
+    def recovery_create(self, settings: RecoverySettings | None, ctx: Context) -> Recovery:
+        """Return the policy."""
+        return type(self).policy(settings)
+
+
+class Immediate(_Plugin):
     """Try again at once, on another worker."""
 
     name = "immediate"
     settings = RecoverySettings
-
-    @hookimpl
-    def recovery_create(self, settings: RecoverySettings | None, ctx: Context) -> Recovery:
-        """Return the policy."""
-        return ImmediatePolicy(settings)
+    policy = ImmediatePolicy
 
 
-class Retry:
+class Retry(_Plugin):
     """Try again after a random delay that grows with each failure."""
 
     name = "retry"
     settings = RecoverySettings
-
-    @hookimpl
-    def recovery_create(self, settings: RecoverySettings | None, ctx: Context) -> Recovery:
-        """Return the policy."""
-        return RetryPolicy(settings)
+    policy = RetryPolicy
 
 
-class Restart:
+class Restart(_Plugin):
     """Restart the worker that failed, and stay on its target."""
 
     name = "restart"
     settings = RecoverySettings
-
-    @hookimpl
-    def recovery_create(self, settings: RecoverySettings | None, ctx: Context) -> Recovery:
-        """Return the policy."""
-        return RestartPolicy(settings)
+    policy = RestartPolicy
 
 
-class Failover:
+class Failover(_Plugin):
     """Go on to the job's next browser or backend, in configured order."""
 
     name = "failover"
     settings = RecoverySettings
-
-    @hookimpl
-    def recovery_create(self, settings: RecoverySettings | None, ctx: Context) -> Recovery:
-        """Return the policy."""
-        return FailoverPolicy(settings)
+    policy = FailoverPolicy
 
 
-class Progressive:
+class Progressive(_Plugin):
     """Climb from a plain retry to a restart and to other targets, as far as it takes."""
 
     name = "progressive"
     settings = ProgressiveSettings
-
-    @hookimpl
-    def recovery_create(self, settings: ProgressiveSettings | None, ctx: Context) -> Recovery:
-        """Return the policy."""
-        return ProgressivePolicy(settings)
+    policy = ProgressivePolicy
 
 
-class Parallel:
+class Parallel(_Plugin):
     """Start a second attempt beside one that is late; the first answer wins."""
 
     name = "parallel"
     settings = ParallelSettings
-
-    @hookimpl
-    def recovery_create(self, settings: ParallelSettings | None, ctx: Context) -> Recovery:
-        """Return the policy."""
-        return ParallelPolicy(settings)
+    policy = ParallelPolicy
