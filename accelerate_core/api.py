@@ -21,7 +21,7 @@ from typing import Any
 
 import attrs
 
-from . import events, provenance
+from . import events, together
 from .assembly import (
     check_tables,
     make_backends,
@@ -31,18 +31,19 @@ from .assembly import (
     make_scheduler,
     make_store,
 )
-from .calls import AsyncModel, Response, Terms, items_in, smaller_than, tolerance, work_of
+from .calls import AsyncModel, Terms, items_in, smaller_than, tolerance, work_of
 from .config import Config, parse
-from .durable import DurableJobs, DurableRequests
-from .errors import AccelerateError, ConfigError, Overloaded, Unsupported
+from .durable.jobs import DurableJobs, DurableRequests
+from .errors import AccelerateError, ConfigError, Unsupported
 from .fleet.report import HealthStatus
 from .host import Host
-from .matrix import concrete
+from .measuring import provenance
+from .measuring.matrix import concrete
 from .metrics import JobMetrics, Metrics, Requests, WorkerMetrics
 from .observers import Bus
 from .protocols import Backend, Store
-from .runner import Answer, Runner, Work
-from .stateful import AsyncSession, open_session
+from .running.runner import Answer, Runner, Work
+from .sessions.handles import AsyncSession, open_session
 from .status import Status, published
 from .types import RunInfo, Target
 
@@ -187,24 +188,14 @@ class AsyncAccelerator:
         """
         terms = Terms(priority=priority, timeout=timeout, copies=copies, durable=durable)
         terms.checked(self.max_copies)
-        room = asyncio.Semaphore(self._config.pool.max_queue)
-
-        async def call(model: AsyncModel, inputs: Any) -> Any:
-            async with room:
-                try:
-                    return (await self._admitted(model, inputs, terms)).answer
-                except AccelerateError as error:
-                    if return_exceptions:
-                        return error
-                    raise
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(call(model, inputs)) for model, inputs in calls]
-        except BaseExceptionGroup as several:
-            # What the caller knows how to handle is the error itself.
-            raise several.exceptions[0] from None
-        return [task.result() for task in tasks]
+        pool = self._config.pool
+        return await together.answers(
+            calls,
+            terms,
+            room=pool.max_queue,
+            timeout_s=timeout or pool.job_timeout,
+            return_exceptions=return_exceptions,
+        )
 
     def session(
         self,
@@ -315,19 +306,6 @@ class AsyncAccelerator:
         """Return what a job of a model runs: where sizes are fixed at load, those of `inputs`."""
         sizes = (inputs or {}) if self._needs_sizes(model.targets) else None
         return work_of(model, sizes, precompile=self._config.pool.precompile_shaders)
-
-    async def _admitted(self, model: AsyncModel, inputs: Any, terms: Terms) -> Response:
-        """Run a request, and again when it was refused for want of room, until its timeout."""
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + (terms.timeout or self._config.pool.job_timeout)
-        while True:
-            try:
-                return await model.request(inputs, terms)
-            except Overloaded as error:
-                wait_s = error.info.retry_after or 0.1
-                if loop.time() + wait_s > ends:
-                    raise
-                await asyncio.sleep(wait_s)
 
     async def _model(
         self,

@@ -12,13 +12,13 @@ from typing import Any
 import attrs
 
 from .config import Config, PluginTable
+from .durable.keeper import StoryKeeper
 from .errors import ConfigError, did_you_mean
 from .events import EVENT_TYPES, Event, JobFinished, MetricsRecorded
 from .host import Host
 from .memory_store import MemoryStore
 from .observers import Bus
 from .protocols import Backend, Connector, Recovery, Report, Scheduler, Store
-from .story_keeper import StoryKeeper
 from .types import Target
 
 #: Tables of a pipeline file, and the family whose plugins they set up.

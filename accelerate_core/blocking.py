@@ -22,7 +22,7 @@ from .calls import AsyncModel, Response, Terms
 from .errors import ConfigError
 from .fleet.report import HealthStatus
 from .metrics import Metrics
-from .stateful import AsyncSession, Session
+from .sessions.handles import AsyncSession, Session
 from .status import Status
 
 T = TypeVar("T")

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .errors import ConfigError, Unsupported, did_you_mean
-from .measure import bind_dimensions
+from .measuring.numbers import bind_dimensions
 from .protocols import Processor
-from .runner import Work
+from .running.runner import Work
 from .types import PRECISION_BITS, LoadOptions, ModelSpec, Target
 
 if TYPE_CHECKING:
     from .api import AsyncAccelerator
-    from .runner import Answer
+    from .running.runner import Answer
 
 
 _log = logging.getLogger("accelerate.api")

@@ -28,7 +28,7 @@ from .errors import (
     Unsupported,
 )
 from .host import Host
-from .measure import TOLERANCE, bind_dimensions, relative_l2
+from .measuring.numbers import TOLERANCE, bind_dimensions, relative_l2
 from .protocols import Backend, Context, DoctorFinding, Worker
 from .types import Availability, LoadOptions, Target, WorkerInfo
 

@@ -232,7 +232,7 @@ def _field_docs(kind: type) -> dict[str, str]:
 _TIMED_IMPORT = """
 import importlib, sys, time
 import typer
-import accelerate_core.pipeline
+import accelerate_core.measuring.pipeline
 started = time.process_time()
 importlib.import_module(sys.argv[1])
 print((time.process_time() - started) * 1e3)

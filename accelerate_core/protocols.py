@@ -113,7 +113,7 @@ class Worker:
     async def open_session(self, model: ModelHandle) -> SessionId:
         """Open state kept between runs: a KV cache, a recurrent state.
 
-        `Sessions` of accelerate_core.sessions is what workers that keep state are made of.
+        `Sessions` of accelerate_core.sessions.kept is what workers that keep state are made of.
         """
         raise Unsupported("this worker keeps no sessions")
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from accelerate_core.journal import Journal, Record, open_journal
-from accelerate_core.journal.frames import What
+from accelerate_core.durable.journal import Journal, Record, open_journal
+from accelerate_core.durable.journal.frames import What
 from accelerate_core.testing import durable_host
 
 from ._measure import Figure, median

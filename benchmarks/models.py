@@ -20,7 +20,7 @@ import numpy as np
 
 from accelerate_core.errors import BackendUnavailable
 from accelerate_core.host import Host
-from accelerate_core.measure import relative_l2
+from accelerate_core.measuring.numbers import relative_l2
 from accelerate_core.types import ModelSpec
 
 from ._measure import Figure, median, paired_ratio, percentiles, rounded, turns

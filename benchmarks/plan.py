@@ -15,7 +15,7 @@ import numpy as np
 from accelerate_plan.plan import Plan, read_plan
 
 from accelerate_core.host import Host
-from accelerate_core.measure import bind_dimensions, relative_l2
+from accelerate_core.measuring.numbers import bind_dimensions, relative_l2
 from accelerate_core.protocols import Worker
 from accelerate_core.types import LoadOptions, ModelHandle, ModelSpec, Target, WorkerInfo
 

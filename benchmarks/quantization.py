@@ -21,7 +21,7 @@ from accelerate_plan.quantize.network import Network, open_network
 from accelerate_plan.quantize.storing import store_quantized
 
 from accelerate_core.host import Host
-from accelerate_core.measure import bind_dimensions, relative_l2
+from accelerate_core.measuring.numbers import bind_dimensions, relative_l2
 from accelerate_core.types import LoadOptions, Target
 
 from ._measure import Figure, rounded

@@ -24,7 +24,7 @@ import attrs
 
 from accelerate_core.errors import AccelerateError, WorkerLost
 from accelerate_core.host import Host
-from accelerate_core.measure import bind_dimensions, relative_l2
+from accelerate_core.measuring.numbers import bind_dimensions, relative_l2
 from accelerate_core.protocols import Worker
 from accelerate_core.types import LoadOptions, ModelSpec, Target, WorkerInfo
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import pipeline
 from ..assembly import make_host
 from ..config import Config
 from ..errors import BackendUnavailable
 from ..host import Host
-from ..matrix import Planned
+from ..measuring import pipeline
+from ..measuring.matrix import Planned
 from ..serial import to_plain
 from ..types import RunSummary
 from .commands import INTERRUPTED

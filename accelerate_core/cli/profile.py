@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from ..profiles import Profiles, by_kernel, trace
+from ..measuring.profiles import Profiles, by_kernel, trace
 from ..serial import to_plain
 from .output import console
 

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..durable import DurableJobs
+from ..durable.jobs import DurableJobs
+from ..durable.journal import open_journal
 from ..host import Host
-from ..journal import open_journal
-from ..runner import Runner, Work
+from ..running.runner import Runner, Work
 from ..types import Target
 from .models import tiny_matmul
 

@@ -24,7 +24,7 @@ from ..fleet.policy import FailureKind, Mend
 from ..inputs import check_inputs
 from ..markers import hookimpl
 from ..protocols import Backend, Context, SessionId, Worker
-from ..sessions import Sessions
+from ..sessions.kept import Sessions
 from ..types import (
     BROWSERS,
     Availability,

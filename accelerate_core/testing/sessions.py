@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from .. import checkpoint
-from ..checkpoint import Checkpoint
 from ..errors import ModelError, SessionLost
 from ..protocols import Context, Worker
+from ..sessions import checkpoint
+from ..sessions.checkpoint import Checkpoint
 from ..types import LoadOptions, ModelHandle
 from . import models
 from .contract import Contract

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from accelerate_core import config, pipeline
+from accelerate_core import config
 from accelerate_core.assembly import make_host
 from accelerate_core.assets import AssetStore
 from accelerate_core.errors import ConfigError
+from accelerate_core.measuring import pipeline
 from accelerate_core.testing.models import tiny_matmul
 from accelerate_core.types import CellStatus
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelerate_core.durable import DurableJobs
+from accelerate_core.durable.jobs import DurableJobs
+from accelerate_core.durable.journal import files, open_journal
 from accelerate_core.errors import AccelerateError, ConfigError, Overloaded, StoreError, Unsupported
 from accelerate_core.fleet.settings import FleetSettings
-from accelerate_core.journal import files, open_journal
 from accelerate_core.protocols import Context
-from accelerate_core.runner import Runner, Work
+from accelerate_core.running.runner import Runner, Work
 from accelerate_core.testing import durable_host
 from accelerate_core.testing.fake import FakeBackend, FakeSettings
 from accelerate_core.testing.models import expected_matmul, tiny_matmul

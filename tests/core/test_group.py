@@ -10,12 +10,12 @@ import attrs
 import numpy as np
 import pytest
 
-from accelerate_core.cut import Cut
 from accelerate_core.errors import ConfigError, JobTimeout, ModelError, SessionLost, WorkerLost
 from accelerate_core.fleet.settings import FleetSettings
-from accelerate_core.group import MAX_RESTARTS, Group
 from accelerate_core.protocols import Context
-from accelerate_core.runner import Runner, Work
+from accelerate_core.running.runner import Runner, Work
+from accelerate_core.sessions.cut import Cut
+from accelerate_core.sessions.group import MAX_RESTARTS, Group
 from accelerate_core.testing import models
 from accelerate_core.types import ModelSpec, Target, TensorSpec
 

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from accelerate_core.durable.journal import Journal, Record, files, frames, log, open_journal
+from accelerate_core.durable.journal.frames import Span, What
+from accelerate_core.durable.journal.ledger import Ledger
 from accelerate_core.errors import StoreError, Unsupported
-from accelerate_core.journal import Journal, Record, files, frames, log, open_journal
-from accelerate_core.journal.frames import Span, What
-from accelerate_core.journal.ledger import Ledger
 
 DTYPES = ("bool", "int8", "uint16", "int64", "float16", "float32", "float64", "complex64")
 
@@ -370,8 +370,8 @@ def test_many_records_share_an_fsync(journal: Journal, monkeypatch: pytest.Monke
 
 OWNER = """
 import sys, pathlib
-from accelerate_core.journal import Record, open_journal
-from accelerate_core.journal.frames import What
+from accelerate_core.durable.journal import Record, open_journal
+from accelerate_core.durable.journal.frames import What
 journal = open_journal(pathlib.Path(sys.argv[1]))
 for job in sys.argv[2:]:
     journal.write(Record(what=What.ACCEPTED, job=job)).result()

@@ -7,7 +7,7 @@ import pytest
 
 from accelerate_core import config
 from accelerate_core.errors import BackendUnavailable, ConfigError
-from accelerate_core.matrix import concrete, plan, select
+from accelerate_core.measuring.matrix import concrete, plan, select
 from accelerate_core.types import Availability, Target
 
 FIREFOX = Target("wasm", None, "firefox")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelerate_core.errors import NumericalError
-from accelerate_core.measure import (
+from accelerate_core.measuring.numbers import (
     bind_dimensions,
     median,
     median_phases,

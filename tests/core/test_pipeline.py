@@ -12,13 +12,14 @@ import attrs
 import numpy as np
 import pytest
 
-from accelerate_core import config, pipeline
+from accelerate_core import config
 from accelerate_core.assembly import make_host
 from accelerate_core.assets import AssetStore
 from accelerate_core.errors import ConfigError, StoreError
 from accelerate_core.host import Host
 from accelerate_core.markers import hookimpl
-from accelerate_core.measuring import MIN_SAMPLES
+from accelerate_core.measuring import pipeline
+from accelerate_core.measuring.cell import MIN_SAMPLES
 from accelerate_core.protocols import Backend, Context
 from accelerate_core.testing.models import tiny_matmul
 from accelerate_core.types import Availability, CellStatus, ModelSpec, Target

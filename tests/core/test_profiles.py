@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from accelerate_core.profiles import by_kernel, trace
+from accelerate_core.measuring.profiles import by_kernel, trace
 from accelerate_core.types import Cell, KernelTime, Target
 
 PROFILE = (

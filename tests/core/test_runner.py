@@ -21,7 +21,7 @@ from accelerate_core.errors import (
 )
 from accelerate_core.fleet.policy import Retry
 from accelerate_core.protocols import Backend, Context, Worker
-from accelerate_core.runner import Runner, Work
+from accelerate_core.running.runner import Runner, Work
 from accelerate_core.testing.fake import FakeBackend, FakeSettings
 from accelerate_core.types import Target, WorkerEvent, WorkerEventKind, WorkerInfo
 
@@ -232,7 +232,7 @@ async def test_an_untyped_error_becomes_a_plugin_error(context, work, inputs) ->
 async def test_a_worker_that_will_not_close_is_killed(
     context, work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("accelerate_core.workers.CLOSE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("accelerate_core.running.workers.CLOSE_TIMEOUT_S", 0.1)
     rude = Rude(closes=False)
     async with Fleet(context, RudeBackend(rude)) as fleet:
         with pytest.raises(PluginError):

@@ -10,9 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelerate_core import gauges
-from accelerate_core.agreement import agree
-from accelerate_core.capacity import free_memory
 from accelerate_core.errors import (
     AccelerateError,
     BackendUnavailable,
@@ -25,10 +22,13 @@ from accelerate_core.errors import (
     Unsupported,
     WorkerLost,
 )
-from accelerate_core.failures import classify, ends_worker
 from accelerate_core.fleet.policy import FailureKind, GiveUp, Mend, Retry
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.protocols import Worker
+from accelerate_core.running import gauges
+from accelerate_core.running.agreement import agree
+from accelerate_core.running.capacity import free_memory
+from accelerate_core.running.failures import classify, ends_worker
 from accelerate_core.testing.fake import FakeBackend, FakeSettings
 
 from .test_runner import Fleet

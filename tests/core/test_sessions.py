@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelerate_core import checkpoint
 from accelerate_core.errors import (
     JobTimeout,
     ModelError,
@@ -18,9 +17,10 @@ from accelerate_core.errors import (
     WorkerLost,
 )
 from accelerate_core.fleet.settings import FleetSettings
-from accelerate_core.live_session import MAX_KEPT, MAX_MOVES, LiveSession
 from accelerate_core.protocols import Context
-from accelerate_core.runner import Runner, Work
+from accelerate_core.running.runner import Runner, Work
+from accelerate_core.sessions import checkpoint
+from accelerate_core.sessions.live import MAX_KEPT, MAX_MOVES, LiveSession
 from accelerate_core.testing import models
 from accelerate_core.types import Target, TensorRef, TensorSpec
 

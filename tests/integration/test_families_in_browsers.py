@@ -13,7 +13,7 @@ from accelerate_browser.testing.shell import ensure_headless_shell
 
 from accelerate_core.blocking import Accelerator
 from accelerate_core.host import Host
-from accelerate_core.measure import relative_l2
+from accelerate_core.measuring.numbers import relative_l2
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tools import families  # what also makes docs/models.md; `tools` is not installed

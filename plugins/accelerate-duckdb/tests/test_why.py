@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 from accelerate_duckdb.store import DuckDbStore
 
-from accelerate_core import config, pipeline
+from accelerate_core import config
 from accelerate_core.assembly import make_host
 from accelerate_core.assets import AssetStore
 from accelerate_core.cli.commands import invoke
+from accelerate_core.durable.keeper import StoriesPlugin, StoryKeeper
 from accelerate_core.errors import StoreError
 from accelerate_core.events import JobFinished
 from accelerate_core.fleet.instructions import Chapter
-from accelerate_core.story_keeper import StoriesPlugin, StoryKeeper
+from accelerate_core.measuring import pipeline
 from accelerate_core.testing.models import tiny_matmul
 
 

@@ -18,7 +18,7 @@ from accelerate_models import variants, variants_bits
 from onnx import TensorProto, helper, numpy_helper
 
 from accelerate_core.errors import ModelError
-from accelerate_core.measure import relative_l2
+from accelerate_core.measuring.numbers import relative_l2
 from accelerate_core.protocols import Context
 from accelerate_core.types import ModelSpec
 

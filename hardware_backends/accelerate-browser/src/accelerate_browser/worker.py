@@ -17,7 +17,7 @@ from accelerate_core.errors import ModelError, SessionLost, Unsupported, WorkerL
 from accelerate_core.fleet.policy import Mend
 from accelerate_core.inputs import check_inputs
 from accelerate_core.protocols import Context, SessionId, Worker
-from accelerate_core.sessions import Sessions
+from accelerate_core.sessions.kept import Sessions
 from accelerate_core.types import (
     KernelTime,
     LoadOptions,

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from accelerate_core.errors import ModelError, SessionLost
-from accelerate_core.group import Group
-from accelerate_core.live_session import LiveSession
 from accelerate_core.protocols import Context
-from accelerate_core.runner import Runner, Work
+from accelerate_core.running.runner import Runner, Work
+from accelerate_core.sessions.group import Group
+from accelerate_core.sessions.live import LiveSession
 from accelerate_core.testing import models
 from accelerate_core.types import Target, TensorRef
 

@@ -18,7 +18,7 @@ import attrs
 from accelerate_core.errors import BackendUnavailable, ModelError, Unsupported, WorkerLost
 from accelerate_core.inputs import check_inputs, zero_inputs
 from accelerate_core.protocols import Backend, Context, SessionId, Worker
-from accelerate_core.sessions import Sessions
+from accelerate_core.sessions.kept import Sessions
 from accelerate_core.types import (
     AdapterInfo,
     Availability,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from accelerate_core.errors import ModelError, WorkerLost
 from accelerate_core.inputs import check_inputs, zero_inputs
 from accelerate_core.protocols import Context, SessionId, Worker
-from accelerate_core.sessions import Sessions
+from accelerate_core.sessions.kept import Sessions
 from accelerate_core.types import (
     LoadOptions,
     ModelHandle,

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from accelerate_core.durable import DurableJobs
+from accelerate_core.durable.jobs import DurableJobs
+from accelerate_core.durable.journal import open_journal
 from accelerate_core.errors import AccelerateError
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.host import Host
-from accelerate_core.journal import open_journal
-from accelerate_core.runner import Work
+from accelerate_core.running.runner import Work
 from accelerate_core.testing.models import tiny_mlp
 from accelerate_core.types import Target
 

@@ -19,7 +19,7 @@ from accelerate_core import events
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.host import Host
 from accelerate_core.protocols import Backend, Context, Worker
-from accelerate_core.runner import Runner
+from accelerate_core.running.runner import Runner
 from accelerate_core.types import Result, Target
 
 from .checker import Checker

@@ -14,7 +14,7 @@ import typer
 from accelerate_core.errors import ConfigError, ErrorInfo, StoreError
 
 if TYPE_CHECKING:
-    from accelerate_core.stories import KeptStory
+    from accelerate_core.durable.stories import KeptStory
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -45,7 +45,7 @@ def why(
         else:
             _print_list(stories)
         return
-    from accelerate_core.stories import timeline
+    from accelerate_core.durable.stories import timeline
 
     found = _find(db, job)
     typer.echo(json.dumps(_plain(found), indent=2) if as_json else "\n".join(timeline(found)))
@@ -68,9 +68,9 @@ def _find(db: Path, job: str | None) -> KeptStory:
 
 def _stories(db: Path, prefix: str, limit: int) -> list[KeptStory]:
     """Return the latest stories of jobs whose id begins so, newest first."""
+    from accelerate_core.durable.stories import KeptStory
     from accelerate_core.fleet.instructions import Chapter
     from accelerate_core.serial import from_plain
-    from accelerate_core.stories import KeptStory
 
     from .client import query
 
@@ -112,7 +112,7 @@ def _plain(kept: KeptStory) -> dict[str, Any]:
 
 
 def _print_list(stories: Sequence[KeptStory]) -> None:
-    from accelerate_core.stories import SHORT
+    from accelerate_core.durable.stories import SHORT
 
     for one in stories:
         error = f": {one.error.message}" if one.error else ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from accelerate_core.assets import AssetStore
-from accelerate_core.measure import bind_dimensions, synthetic_inputs
+from accelerate_core.measuring.numbers import bind_dimensions, synthetic_inputs
 from accelerate_core.protocols import ModelSource
 from accelerate_core.serial import to_plain
 from accelerate_core.types import ModelSpec

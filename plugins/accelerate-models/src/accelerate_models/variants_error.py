@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate_core.assets import AssetStore
 from accelerate_core.errors import ModelError
-from accelerate_core.measure import relative_l2, synthetic_inputs
+from accelerate_core.measuring.numbers import relative_l2, synthetic_inputs
 from accelerate_core.types import ModelSpec
 
 from .processors import build_processor

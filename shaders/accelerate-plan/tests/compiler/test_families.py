@@ -23,7 +23,7 @@ from accelerate_plan.testing.numpy_executor import run_program
 
 from accelerate_core.blocking import Accelerator
 from accelerate_core.host import Host
-from accelerate_core.measure import bind_dimensions, relative_l2
+from accelerate_core.measuring.numbers import bind_dimensions, relative_l2
 from accelerate_core.types import ModelSpec
 
 sys.path.insert(0, str(Path(__file__).parents[4]))

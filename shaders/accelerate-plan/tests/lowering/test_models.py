@@ -23,7 +23,7 @@ from accelerate_plan.testing.numpy_executor import run_program
 
 from accelerate_core.errors import ModelError
 from accelerate_core.host import Host
-from accelerate_core.measure import bind_dimensions, relative_l2
+from accelerate_core.measuring.numbers import bind_dimensions, relative_l2
 from accelerate_core.protocols import Worker
 from accelerate_core.types import LoadOptions, ModelSpec, Target
 

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from accelerate_core.blocking import Accelerator
 from accelerate_core.cli import main
-from accelerate_core.measure import relative_l2
+from accelerate_core.measuring.numbers import relative_l2
 
 TEXTS = ["the cat sat on a mat .", "a mat sat .", "on the mat", "cat", "the mat sat on the cat ."]
 

@@ -71,7 +71,7 @@ def dimensions_of(host: Host, spec: ModelSpec, batch: int, sequence: int | None)
     """Return the sizes of a model's free dimensions, as its sample of these sizes has them."""
     from accelerate_models.inspection import sample_inputs
 
-    from accelerate_core.measure import bind_dimensions
+    from accelerate_core.measuring.numbers import bind_dimensions
 
     return bind_dimensions(spec, sample_inputs(spec, host.source(spec.source), batch, sequence))
 

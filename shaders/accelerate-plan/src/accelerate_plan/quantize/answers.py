@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from accelerate_core.errors import ConfigError
-from accelerate_core.measure import synthetic_inputs
+from accelerate_core.measuring.numbers import synthetic_inputs
 
 from .network import Network
 

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a configuration: cells to jobs, answers to measurements, measurements to the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from .. import events
+from ..assembly import Assembly, assemble, check_tables, make_backends, used_targets
+from ..config import Config
+from ..durable import resuming
+from ..errors import AccelerateError, BackendUnavailable, ConfigError, Unsupported
+from ..host import Host
+from ..protocols import Backend
+from ..running.runner import Runner
+from ..status import Status, published
+from ..types import Availability, Cell, CellStatus, Measurement, RunInfo, RunSummary
+from . import provenance
+from .cell import Bench
+from .matrix import Planned, plan, select
+from .numbers import series_key
+from .profiles import Profiles
+
+_log = logging.getLogger("accelerate.pipeline")
+
+Observer = Callable[[events.Event], None]
+
+
+@attrs.frozen
+class Outcome:
+    """Hold what a run left: its summary, and the reports that were written."""
+
+    summary: RunSummary
+    reports: Mapping[str, Path | None]
+    problems: tuple[str, ...] = ()
+    profiles: Profiles = attrs.field(factory=dict)  #: of every cell, for a run that was profiled
+
+
+async def discover(backends: Mapping[str, Backend]) -> dict[str, Sequence[Availability]]:
+    """Ask every backend what exists here; nothing is started."""
+    offers = await asyncio.gather(*(backend.discover() for backend in backends.values()))
+    return dict(zip(backends, offers, strict=True))
+
+
+async def preview(config: Config, host: Host, only: Sequence[str] = ()) -> tuple[Planned, ...]:
+    """Return the cells a run would measure; ConfigError as `run` would raise it."""
+    check_tables(config, host)
+    backends = make_backends(config, host, used_targets(config, host))
+    return select(plan(config, await discover(backends)), only)
+
+
+async def run(
+    config: Config,
+    host: Host,
+    *,
+    observer: Observer | None = None,
+    only: Sequence[str] = (),
+    stop: asyncio.Event | None = None,
+    is_profiled: bool = False,
+    resume: bool | None = None,
+) -> Outcome:
+    """Measure every cell of a configuration and return what was found.
+
+    Setting `stop` ends the run cleanly: what was measured is kept, the rest is SKIPPED.
+    A durable run (`[pool] durable`, or `resume`) continues the one of the same configuration that
+    was killed or interrupted: what that measured is not measured again. With `resume=False` it
+    starts anew. Errors of single cells are in the summary; what is raised concerns the whole run.
+    """
+    if not config.benchmarks:
+        raise ConfigError(
+            "there is nothing to run",
+            where=config.path,
+            hint='Add [[models]] and [[benchmarks]] targets = ["cpu"].',
+        )
+    is_durable = config.pool.durable or bool(resume)
+    if is_durable:
+        resuming.check_store(config)
+    with assemble(config, host) as assembly:
+        planned = select(plan(config, await discover(assembly.backends)), only)
+        wanted = resuming.fingerprint(config, only)
+        earlier = None
+        if is_durable and resume is not False:
+            earlier = await asyncio.to_thread(resuming.find, assembly.store, wanted)
+        return await _Run(
+            config,
+            host,
+            assembly,
+            planned,
+            observer,
+            stop,
+            is_profiled,
+            fingerprint=wanted,
+            earlier=earlier,
+            is_durable=is_durable,
+        ).run()
+
+
+class _Run:
+    """One run: its identity, its fleet, and what it has found so far."""
+
+    def __init__(
+        self,
+        config: Config,
+        host: Host,
+        assembly: Assembly,
+        planned: Sequence[Planned],
+        observer: Observer | None,
+        stop: asyncio.Event | None,
+        is_profiled: bool,
+        *,
+        fingerprint: str,
+        earlier: RunSummary | None,
+        is_durable: bool,
+    ) -> None:
+        self.config = config
+        self.host = host
+        self.assembly = assembly
+        self.planned = planned
+        self.observer = observer
+        self.stop = stop or asyncio.Event()
+        self.info = RunInfo(
+            id=uuid.uuid4().hex,
+            started_at=datetime.now(UTC),
+            name=config.name or None,
+            project_commit=provenance.commit(Path.cwd()),
+            host=provenance.machine(),
+            fingerprint=fingerprint,
+        )
+        self.is_durable = is_durable
+        self.measurements: list[Measurement] = []
+        if earlier is not None:
+            self.go_on(earlier)
+        self.saving: set[asyncio.Task[Any]] = set()
+        self.runner = Runner(
+            assembly.backends,
+            host.context,
+            scheduler=assembly.scheduler,
+            recovery=assembly.recovery,
+            settings=config.pool.fleet_settings(),
+            run_id=self.info.id,
+            observer=self.tell,
+        )
+        self.bench = Bench(
+            config,
+            host,
+            assembly.backends,
+            self.runner,
+            self.info,
+            self.progress,
+            is_profiled=is_profiled,
+        )
+
+    def go_on(self, earlier: RunSummary) -> None:
+        """Be the run of a process that died, and keep what that measured."""
+        cells = {one.cell for one in self.planned}
+        self.measurements = [one for one in earlier.measurements if one.cell in cells]
+        measured = {one.cell for one in self.measurements}
+        self.planned = [one for one in self.planned if one.cell not in measured]
+        self.info = attrs.evolve(
+            earlier.run,
+            finished_at=None,
+            is_interrupted=False,
+            resumed_at=(*earlier.run.resumed_at, datetime.now(UTC)),
+        )
+
+    async def run(self) -> Outcome:
+        store = self.assembly.store
+        await asyncio.to_thread(store.save_run, self.info)
+        self.tell(
+            events.RunStarted(
+                run_id=self.info.id,
+                at=self.info.started_at,
+                run=self.info,
+                cells=tuple(one.cell for one in self.planned),
+                measured=len(self.measurements),
+            )
+        )
+        try:
+            async with published(self.host.context.state_dir, self.info.id, self.status):
+                await self.cells()
+        finally:
+            # Shielded: a second Ctrl-C must not leave a browser behind.
+            await asyncio.shield(self.runner.close())
+            await asyncio.gather(*self.saving)
+            self.info = attrs.evolve(
+                self.info, finished_at=datetime.now(UTC), is_interrupted=self.stop.is_set()
+            )
+            await asyncio.to_thread(store.save_run, self.info)
+        summary = RunSummary(run=self.info, measurements=tuple(self.measurements))
+        paths, problems = await self.report(summary)
+        now = datetime.now(UTC)
+        self.tell(events.RunFinished(run_id=self.info.id, at=now, summary=summary))
+        if summary.is_failed:
+            self.tell(events.RunFailed(run_id=self.info.id, at=now, summary=summary))
+        await asyncio.to_thread(self.assembly.bus.flush)
+        problems += self.observer_problems()
+        return Outcome(summary, paths, tuple(problems), self.bench.profiles)
+
+    def status(self) -> Status:
+        return self.runner.meter.status(self.info)
+
+    async def cells(self) -> None:
+        stopped = asyncio.create_task(self.stop.wait())
+        try:
+            for index, planned in enumerate(self.planned):
+                if self.stop.is_set():
+                    await self.keep(self.unmeasured(planned, CellStatus.SKIPPED, None))
+                    continue
+                self.tell(
+                    events.CellStarted(run_id=self.info.id, at=datetime.now(UTC), cell=planned.cell)
+                )
+                work = asyncio.create_task(self.cell(planned))
+                try:
+                    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    if not work.done():
+                        work.cancel()
+                        await asyncio.wait({work})
+                if work.cancelled():
+                    await self.keep(self.unmeasured(planned, CellStatus.SKIPPED, None))
+                else:
+                    await self.keep(work.result())
+                following = self.planned[index + 1 :]
+                target = planned.cell.target
+                # An idle browser would take memory and time from the next cell's.
+                if not following or following[0].cell.target != target:
+                    await self.runner.retire(target)
+        finally:
+            stopped.cancel()
+
+    async def cell(self, planned: Planned) -> Measurement:
+        """Measure one cell; its failure is its measurement."""
+        try:
+            if planned.missing is not None and not planned.benchmark.fallback:
+                raise planned.missing
+            return await self.bench.measure(planned)
+        except (BackendUnavailable, Unsupported) as error:
+            return self.unmeasured(planned, CellStatus.MISSING, error)
+        except AccelerateError as error:
+            return self.unmeasured(planned, CellStatus.FAILED, error)
+
+    # --- keeping and telling ------------------------------------------------------------------
+
+    def unmeasured(
+        self, planned: Planned, status: CellStatus, error: AccelerateError | None
+    ) -> Measurement:
+        known = self.bench.known_spec(planned)
+        return Measurement(
+            id=uuid.uuid4().hex,
+            run_id=self.info.id,
+            cell=planned.cell,
+            status=status,
+            started_at=datetime.now(UTC),
+            series_key=series_key(planned.cell, known.sha256 if known else None, None),
+            model_sha256=known.sha256 if known else None,
+            model_family=known.family if known else None,
+            task=planned.model.task or (known.task if known else None),
+            is_required=planned.is_required,
+            error=error.info if error else None,
+            provenance=provenance.software(),
+        )
+
+    async def keep(self, measurement: Measurement) -> None:
+        """Store a measurement; it counts, and is told, once it is committed."""
+        if self.is_durable and measurement.status is CellStatus.SKIPPED:
+            self.measurements.append(measurement)  # the next process measures it
+            return
+        # The row refers to its connection, which must be there first.
+        await asyncio.gather(*self.saving)
+        await asyncio.to_thread(self.assembly.store.save_measurement, measurement)
+        self.measurements.append(measurement)
+        self.tell(
+            events.MeasurementStored(
+                run_id=self.info.id, at=datetime.now(UTC), measurement=measurement
+            )
+        )
+
+    def progress(self, cell: Cell, phase: str, done: int = 0, total: int | None = None) -> None:
+        self.tell(
+            events.CellProgress(
+                run_id=self.info.id,
+                at=datetime.now(UTC),
+                cell=cell,
+                phase=phase,
+                done=done,
+                total=total,
+            )
+        )
+
+    def tell(self, event: events.Event) -> None:
+        if isinstance(event, events.WorkerStarted | events.WorkerGone) and event.connection:
+            saving = asyncio.ensure_future(
+                asyncio.to_thread(self.assembly.store.save_connection, event.connection)
+            )
+            self.saving.add(saving)
+            saving.add_done_callback(self.saved)
+        self.assembly.bus.send(event)
+        if self.observer is not None:
+            self.observer(event)
+
+    def saved(self, task: asyncio.Task[Any]) -> None:
+        # A failed save stays, so that the next `keep` raises it.
+        if not task.cancelled() and task.exception() is None:
+            self.saving.discard(task)
+
+    async def report(self, summary: RunSummary) -> tuple[dict[str, Path | None], list[str]]:
+        """Write every report; one that fails is a problem, not the end of the others."""
+        paths: dict[str, Path | None] = {}
+        problems: list[str] = []
+        for name, report in self.assembly.reports.items():
+            try:
+                paths[name] = await asyncio.to_thread(report.write, summary)
+            except Exception as error:
+                _log.exception("report %s failed", name)
+                problems.append(f"report {name}: {error}")
+        return paths, problems
+
+    def observer_problems(self) -> list[str]:
+        return [
+            f"{failure.observer} failed {failure.count} times, last: {failure.last.message}"
+            for failure in self.assembly.bus.failures()
+        ]
