@@ -11,12 +11,14 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 import numpy as np
+from accelerate_schedulers.policies import AffinityPolicy
 
 from accelerate_core.fleet import events as ev
 from accelerate_core.fleet import instructions as do
 from accelerate_core.fleet.machine import Machine
 from accelerate_core.fleet.policy import JobView
 from accelerate_core.fleet.settings import SECOND, FleetSettings
+from accelerate_core.pool_config import PoolConfig
 from accelerate_core.testing.simulation import CPU, Ending, World
 from accelerate_core.types import WorkerInfo
 
@@ -61,9 +63,10 @@ class Cycles:
     """A fleet of ready workers with the model, `busy` of them at work, that does jobs in turn."""
 
     def __init__(self, workers: int, busy: int) -> None:
-        # As soon as the first works, the others are started: so many are kept.
-        settings = FleetSettings(max_workers=workers, min_workers=workers, max_queue=10**9)
-        self._machine = Machine(settings=settings)
+        # As soon as the first works, the others are started: so many are kept. The rest is as in
+        # production, breakers and scheduler included.
+        pool = PoolConfig(max_connections=workers, min_connections=workers, max_queue=10**9)
+        self._machine = Machine(scheduler=AffinityPolicy({}), settings=pool.fleet_settings())
         self._now_ns = 0
         self._count = 0
         self._running: deque[do.Dispatch] = deque()
