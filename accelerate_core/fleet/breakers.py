@@ -92,6 +92,8 @@ class Breakers:
 
     def dropped(self, attempt: Attempt, now_ns: int) -> None:
         """Learn that nobody waits for an attempt any more; it may have been slow until then."""
+        if not attempt.calls:
+            return
         if self._is_slow(attempt, now_ns):
             self._record(attempt, now_ns, is_failed=False, is_slow=True)
         else:
@@ -100,7 +102,7 @@ class Breakers:
     def _is_slow(self, attempt: Attempt, now_ns: int) -> bool:
         if self._settings is None or self._settings.slow_call_ns is None:
             return False
-        took_ns = now_ns - (attempt.dispatched_ns or now_ns)
+        took_ns = (attempt.answered_ns or now_ns) - (attempt.dispatched_ns or now_ns)
         if took_ns <= self._settings.slow_call_ns:
             return False
         usual = self._latencies.of(attempt.model, attempt.worker.target)

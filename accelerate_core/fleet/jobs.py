@@ -6,7 +6,7 @@ An answer counts only if it carries the number of a live attempt and the epoch o
 
 from __future__ import annotations
 
-from ..errors import AccelerateError, BackendUnavailable, NumericalError
+from ..errors import AccelerateError, BackendUnavailable
 from ..types import Target
 from . import events as ev
 from . import instructions as do
@@ -17,7 +17,7 @@ from .lateness import quiet_ns
 from .policy import FINAL, FailedAttempt, FailureKind, GiveUp, JobView, Mend, Retry
 from .pool import Pool
 from .quarantine import Quarantine
-from .rules import not_recovered, policy_error, rank, timed_out
+from .rules import no_majority, not_recovered, policy_error, rank, timed_out
 from .state import Attempt, JobState, JobStatus, WorkerState, WorkerStatus
 
 #: No recovery policy may try a job more often than this.
@@ -69,7 +69,7 @@ class Jobs:
             desk.queue.park(job)
             desk.say(do.Persist(job.id))
         else:
-            self._enqueue(job)
+            self.enqueue(job)
 
     def persisted(self, event: ev.Persisted) -> None:
         """Let a durable job wait for a worker, now that it cannot be lost."""
@@ -80,7 +80,7 @@ class Jobs:
             self.fail(job, AccelerateError.from_info(event.error))
             return
         job.tell(event.at_ns, "written down")
-        self._enqueue(job)
+        self.enqueue(job)
 
     def cancelled(self, job_id: str) -> None:
         """Forget a job nobody waits for."""
@@ -88,6 +88,11 @@ class Jobs:
         if job is not None:
             self._cancel_live(job)
             self._forget(job)
+
+    def enqueue(self, job: JobState) -> None:
+        """Let a job wait for a worker."""
+        job.status = JobStatus.QUEUED
+        self._desk.queue.add(job)
 
     # --- answered -----------------------------------------------------------------------------
 
@@ -99,39 +104,20 @@ class Jobs:
         job, attempt = found
         desk = self._desk
         assert attempt.dispatched_ns is not None
-        took_ns = desk.fleet.now_ns - attempt.dispatched_ns
-        desk.breakers.answered(attempt, desk.fleet.now_ns)
+        attempt.answered_ns = desk.fleet.now_ns
+        took_ns = attempt.answered_ns - attempt.dispatched_ns
         desk.fleet.latencies.add(attempt.model, attempt.worker.target, took_ns)
-        attempt.worker.failures = 0
         job.tell(desk.fleet.now_ns, "answered", attempt.worker.id)
-        if job.asked.copies == 1:
+        if job.copies == 1:
+            attempt.worker.failures = attempt.worker.odd
             self.complete(job, attempt)
             return
         self._leave(job, attempt)
         job.answered[attempt.number] = attempt
-        if len(job.answered) == job.asked.copies:
+        if len(job.answered) == job.copies:
             self._cancel_live(job)
             job.status = JobStatus.COMPARING
             desk.say(do.Compare(job.id, tuple(job.answered)))
-
-    def compared(self, event: ev.Compared) -> None:
-        """Accept the answer that most copies gave."""
-        job = self._desk.jobs.get(event.job_id)
-        if job is None or job.status is not JobStatus.COMPARING:
-            return
-        accepted = job.answered.get(event.accepted) if event.accepted is not None else None
-        if accepted is not None:
-            self.complete(job, accepted)
-            return
-        where = ", ".join(attempt.worker.id for attempt in job.answered.values())
-        self.fail(
-            job,
-            NumericalError(
-                f"{job.asked.copies} workers answered, and no two agree",
-                where=where,
-                hint="One of them computes wrongly: accel why, then leave it out.",
-            ),
-        )
 
     def complete(self, job: JobState, attempt: Attempt) -> None:
         """Answer a job with what an attempt found."""
@@ -139,7 +125,7 @@ class Jobs:
         self._desk.breakers.answered(attempt, self._desk.fleet.now_ns)
         job.live.pop(worker.id, None)
         story = tuple(job.story)
-        self._desk.say(do.Complete(job.id, attempt.number, worker.id, worker.epoch, story))
+        self._desk.say(do.Complete(job.id, attempt.number, worker.id, attempt.epoch, story))
         self._unplace(job, attempt)
         self._cancel_live(job)
         self._forget(job)
@@ -178,7 +164,7 @@ class Jobs:
             if kind not in NO_FAULT:
                 self._quarantine.failed(worker)
         job.tell(desk.fleet.now_ns, f"attempt failed: {kind}", f"{worker.id}: {error.info.message}")
-        has_others = len(job.live) + len(job.answered) > job.asked.copies
+        has_others = len(job.live) + len(job.answered) > job.copies
         self._leave(job, attempt)
         self._count_failure(job)
         if kind in FINAL:
@@ -224,7 +210,7 @@ class Jobs:
             job.targets = job.targets[1:]
             job.tell(self._desk.fleet.now_ns, f"{target} cannot be started", error.info.message)
             if not job.targets:
-                self.fail(job, error)
+                self.fail(job, no_majority(job) if job.copies > job.asked.copies else error)
             elif not self._desk.queue.is_parked(job.id):
                 self._desk.queue.add(job)
 
@@ -236,7 +222,7 @@ class Jobs:
         elif job.recover_until_ns is not None and job.recover_until_ns <= now:
             self.fail(job, not_recovered(job, now))
         elif self._is_delayed(job) and job.not_before_ns <= now:
-            self._enqueue(job)
+            self.enqueue(job)
 
     def _is_delayed(self, job: JobState) -> bool:
         # Not by its status: another copy of it may run meanwhile.
@@ -258,7 +244,7 @@ class Jobs:
             job.model = action.model
         job.hedge_at_ns = None
         if action.delay_ns <= 0:
-            self._enqueue(job)
+            self.enqueue(job)
             return
         job.status = JobStatus.DELAYED
         job.not_before_ns = now + action.delay_ns
@@ -281,10 +267,6 @@ class Jobs:
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _enqueue(self, job: JobState) -> None:
-        job.status = JobStatus.QUEUED
-        self._desk.queue.add(job)
-
     def _current(
         self, job_id: str, number: int, worker_id: str, epoch: int
     ) -> tuple[JobState, Attempt] | None:
@@ -293,7 +275,7 @@ class Jobs:
         attempt = job.live.get(worker_id) if job is not None else None
         if job is None or attempt is None or attempt.dispatched_ns is None:
             return None
-        same = (attempt.number, attempt.worker.epoch) == (number, epoch)
+        same = (attempt.number, attempt.epoch) == (number, epoch)
         return (job, attempt) if same else None
 
     def _cancel_live(self, job: JobState) -> None:
@@ -310,7 +292,8 @@ class Jobs:
 
     def _unplace(self, job: JobState, attempt: Attempt) -> None:
         worker, now_ns = attempt.worker, self._desk.fleet.now_ns
-        self._desk.breakers.dropped(attempt, now_ns)
+        if attempt.answered_ns is None:  # else its answer tells how it ended, once compared
+            self._desk.breakers.dropped(attempt, now_ns)
         if attempt.is_overdue:  # a hedge's answer must not hide that this worker gave none
             worker.fruitless_ns += quiet_ns(attempt, now_ns)
             worker.fruitless_until_ns = now_ns
@@ -320,6 +303,8 @@ class Jobs:
 
     def _forget(self, job: JobState) -> None:
         desk = self._desk
+        for attempt in job.answered.values():  # those nobody compared
+            desk.breakers.dropped(attempt, desk.fleet.now_ns)
         desk.queue.discard(job.id)
         desk.jobs.pop(job.id, None)
         if desk.is_draining and not desk.jobs:

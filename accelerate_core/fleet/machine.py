@@ -11,8 +11,8 @@ Rules it keeps, whatever policies say:
 - Another target than the first is used only because the job lists it, a smaller precision only
   because the job allows it.
 
-Its parts: `jobs` (a job's life), `placing` (which worker does it), `pool` (which workers there
-are), `health` (which of them are doubted or lost). They share a `Desk`.
+Its parts: `jobs` (a job's life), `comparing` (of its copies), `placing` (which worker does it),
+`pool` (which workers there are), `health` (which of them are doubted or lost). They share a `Desk`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from . import instructions as do
 from .admission import Admission
 from .alarm import Bell
 from .breakers import Breakers
+from .comparing import Comparing
 from .defaults import FirstIdle, NoRecovery
 from .desk import Desk
 from .health import Health
@@ -62,6 +63,7 @@ class Machine:
         self._quarantine = Quarantine(self._desk, self._pool)
         self._admission = Admission(self._desk)
         self._jobs = Jobs(self._desk, self._pool, self._quarantine, self._admission)
+        self._comparing = Comparing(self._desk, self._jobs, self._pool, self._quarantine)
         self._placing = Placing(self._desk, self._jobs, self._pool)
         self._health = Health(self._desk, self._jobs, self._placing)
         self._overdue = Overdue(self._desk, self._jobs, self._placing, self._pool)
@@ -71,7 +73,7 @@ class Machine:
             ev.Persisted: self._jobs.persisted,
             ev.AttemptFinished: self._jobs.finished,
             ev.AttemptFailed: self._jobs.attempt_failed,
-            ev.Compared: self._jobs.compared,
+            ev.Compared: self._comparing.compared,
             ev.WorkerReady: self._ready,
             ev.WorkerFailed: self._start_failed,
             ev.WorkerLost: self._lost,

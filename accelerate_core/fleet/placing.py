@@ -57,7 +57,7 @@ class Placing:
     def want_hedge(self, job: JobState) -> None:
         """Hedge a late job, now or as soon as a worker is free."""
         self._late.pop(job.id, None)
-        is_alone = job.live and len(job.live) + len(job.answered) == job.asked.copies
+        is_alone = job.live and len(job.live) + len(job.answered) == job.copies
         if job.id not in self._desk.jobs or not is_alone:
             return
         attempts = job.attempts

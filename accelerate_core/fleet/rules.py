@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ..errors import JobTimeout, Overloaded, PluginError, SessionLost
+from ..errors import JobTimeout, NumericalError, Overloaded, PluginError, SessionLost
 from ..types import Target
 from .policy import JobView, Pin, Placement
 from .settings import SECOND
@@ -66,6 +66,17 @@ def not_recovered(job: JobState, now_ns: int) -> JobTimeout:
         f"not recovered within {allowed:.2g} s of its first failure ({job.attempts} attempts)",
         where=", ".join(job.live) or str(job.asked.targets[0]),
         hint="accel why shows what failed. To give it longer: [pool] recovery_timeout.",
+    )
+
+
+def no_majority(job: JobState) -> NumericalError:
+    """Return the error of a job whose copies disagree, with no further worker to decide."""
+    count = len(job.answered)
+    return NumericalError(
+        f"{count} workers answered, and no majority of them agrees"
+        + (", nor could another be asked" if count % 2 == 0 else ""),
+        where=", ".join(attempt.worker.id for attempt in job.answered.values()),
+        hint="At least one of them computes wrongly: accel why, then leave it out.",
     )
 
 

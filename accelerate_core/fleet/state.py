@@ -54,6 +54,9 @@ class WorkerState:
     #: Models it could not load.
     refused: set[str] = attrs.field(factory=set)
     failures: int = 0  #: in a row
+    #: Answers in a row, of those that were compared, that stood alone. One that nobody compared
+    #: does not make up for them.
+    odd: int = 0
     #: When it last showed that it works on something.
     progress_ns: int = 0
     #: How long it has worked since then on late attempts that others answered, and until when.
@@ -99,7 +102,12 @@ class Attempt:
     number: int
     worker: WorkerState
     model: str
+    #: Its worker may be mended, and so be of another epoch, before its answer is compared.
+    epoch: int = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.worker.epoch, takes_self=True)
+    )
     dispatched_ns: int | None = None  #: None while the model loads
+    answered_ns: int | None = None
     is_hedge: bool = False  #: beside another that is late
     is_overdue: bool = False
     check_at_ns: int | None = None  #: when it is looked at for being overdue
@@ -115,6 +123,10 @@ class JobState:
     #: Targets still worth trying, best first.
     targets: tuple[Target, ...]
     model: str  #: the asked one, or a degraded one
+    #: Answers it wants: one more than were asked for when as many disagree.
+    copies: int = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.asked.copies, takes_self=True)
+    )
     status: JobStatus = JobStatus.QUEUED
     #: Attempts that are under way, by worker.
     live: dict[str, Attempt] = attrs.field(factory=dict)
@@ -151,7 +163,7 @@ class JobState:
     @property
     def missing(self) -> int:
         """How many attempts it lacks."""
-        return self.asked.copies - len(self.live) - len(self.answered)
+        return self.copies - len(self.live) - len(self.answered)
 
     @property
     def avoids(self) -> tuple[str, ...]:

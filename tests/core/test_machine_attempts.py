@@ -7,6 +7,7 @@ import pytest
 
 from accelerate_core.errors import (
     AccelerateError,
+    BackendUnavailable,
     JobTimeout,
     NumericalError,
     Overloaded,
@@ -75,13 +76,72 @@ def test_copies_run_side_by_side_and_one_answer_is_given() -> None:
     assert not clock.machine.jobs
 
 
-def test_copies_that_disagree_are_an_error() -> None:
-    clock = two_workers()
+def disagreeing(max_workers: int) -> tuple[Clock, list[do.Instruction]]:
+    """Have both copies of "k" answer, and no majority agree."""
+    clock = two_workers(settings=FleetSettings(max_workers=max_workers))
     clock.finished()
     clock.submit("k", copies=2)
     clock.finished("k", 1, "cpu-2")  # which has been idle for longer
     clock.finished("k", 2, "cpu-1")
-    assert isinstance(error_of(clock(ev.Compared, job_id="k", accepted=None)), NumericalError)
+    return clock, clock(ev.Compared, job_id="k", accepted=None, odd=(1, 2))
+
+
+def test_two_copies_that_disagree_are_an_error_where_nobody_else_can_be_asked() -> None:
+    clock, out = disagreeing(max_workers=2)
+    error = error_of(out)
+    assert isinstance(error, NumericalError) and "nor could another be asked" in str(error)
+    assert not clock.machine.jobs
+    assert not any(one.failures for one in clock.machine.fleet.workers.values()), "who is wrong?"
+
+
+def test_a_third_worker_decides_between_two_that_disagree() -> None:
+    clock, out = disagreeing(max_workers=3)
+    assert out == [do.StartWorker("cpu-3", 1, CPU)]
+    clock.ready("cpu-3")
+    assert clock.loaded("cpu-3") == [do.Dispatch("k", 3, "cpu-3", 1, "m")]
+    assert clock.finished("k", 3, "cpu-3") == [do.Compare("k", (1, 2, 3))]
+    (done,) = clock(ev.Compared, job_id="k", accepted=1, odd=(2,))
+    assert done == do.Complete("k", 1, "cpu-2", 1)
+    assert isinstance(done, do.Complete)
+    told = [one.what for one in done.story]
+    assert told[-4:] == ["no majority", "placed", "answered", "stands alone"]
+    assert {one.id: one.failures for one in clock.machine.fleet.workers.values()} == {
+        "cpu-1": 1,
+        "cpu-2": 0,
+        "cpu-3": 0,
+    }
+
+
+def test_three_that_disagree_are_an_error() -> None:
+    clock, _ = disagreeing(max_workers=4)
+    clock.ready("cpu-3")
+    clock.loaded("cpu-3")
+    clock.finished("k", 3, "cpu-3")
+    error = error_of(clock(ev.Compared, job_id="k", accepted=None, odd=(1, 2, 3)))
+    assert isinstance(error, NumericalError) and "3 workers answered" in str(error)
+
+
+def test_two_disagree_and_the_third_cannot_be_started() -> None:
+    clock, _ = disagreeing(max_workers=3)
+    reason = BackendUnavailable("no memory").info
+    out = clock(ev.WorkerFailed, worker_id="cpu-3", epoch=1, error=reason)
+    assert isinstance(error_of(out), NumericalError)
+
+
+def test_an_answer_keeps_the_epoch_in_which_it_was_given() -> None:
+    """Its worker may be mended between its answer and that of the other copy."""
+    clock = two_workers(recovery=Mending(Mend.PAGE))
+    clock.finished()
+    clock.submit("k", copies=2)
+    clock.finished("k", 1, "cpu-2")
+    clock.submit("l")
+    same = {"job_id": "l", "attempt": 1, "worker_id": "cpu-2", "epoch": 1}
+    error = WorkerLost("stuck").info
+    out = clock(ev.AttemptFailed, **same, kind=FailureKind.HANG, error=error)
+    assert do.MendWorker("cpu-2", 2, Mend.PAGE) in out
+    clock.finished("k", 2, "cpu-1")
+    out = clock(ev.Compared, job_id="k", accepted=1, odd=(2,))
+    assert out[0] == do.Complete("k", 1, "cpu-2", 1)
 
 
 def test_a_late_attempt_is_hedged_and_the_first_answer_wins() -> None:

@@ -31,8 +31,9 @@ TARGETS = (
     Target("webgpu", None, "chromium"),
 )
 MAX_WORKERS = 3
-#: Steps in which everything goes well until every job has to be answered.
-SOON = 300
+#: Steps in which everything goes well until every job has to be answered: so many, and for each
+#: job that is open.
+SOON, EACH = 200, 20
 
 
 class Sometimes:
@@ -117,6 +118,8 @@ class FleetPromises(RuleBasedStateMachine):
         self.cancelled: set[str] = set()
         self.answered: dict[str, int] = {}
         self.attempts: set[tuple[str, int]] = set()
+        #: Jobs whose copies were tied, and get one more.
+        self.tied: set[str] = set()
         #: (job, worker) -> the attempt that is under way there.
         self.live: dict[tuple[str, str], do.Dispatch] = {}
         #: (job, attempt) that was answered while it was under way.
@@ -167,7 +170,7 @@ class FleetPromises(RuleBasedStateMachine):
                 assert (gone.attempt, gone.epoch) == (one.attempt, one.epoch)
             case do.Compare():
                 found = [self.good[one.job_id, attempt] for attempt in one.attempts]
-                assert len(found) == self.asked[one.job_id].copies > 1
+                assert len(found) == self.copies(one.job_id) > 1
                 assert len({(run.worker_id, run.epoch) for run in found}) == len(found)
                 self.compares.append(one)
             case do.Complete() | do.Fail():
@@ -188,7 +191,7 @@ class FleetPromises(RuleBasedStateMachine):
         self.attempts.add((one.job_id, one.attempt))
         self.live[one.job_id, one.worker_id] = one
         under_way = [job_id for job_id, _ in self.live if job_id == one.job_id]
-        assert len(under_way) <= job.copies + 1, "copies and one hedge"
+        assert len(under_way) <= self.copies(one.job_id) + 1, "copies and one hedge"
         self.runs.append(one)
 
     def hear_answer(self, one: do.Complete | do.Fail) -> None:
@@ -205,6 +208,9 @@ class FleetPromises(RuleBasedStateMachine):
         body = self.bodies[one.worker_id]
         assert body.epoch == one.epoch, "to workers of this epoch only"
         return body
+
+    def copies(self, job_id: str) -> int:
+        return self.asked[job_id].copies + (job_id in self.tied)
 
     def is_over(self, job_id: str) -> bool:
         return job_id in self.answered or job_id in self.cancelled
@@ -260,8 +266,11 @@ class FleetPromises(RuleBasedStateMachine):
         )
 
     def compared(self, one: do.Compare, accepted: int | None) -> None:
-        odd = tuple(attempt for attempt in one.attempts if attempt != accepted)
-        self.post(ev.Compared(at_ns=self.tick(), job_id=one.job_id, accepted=accepted, odd=odd[:1]))
+        others = [attempt for attempt in one.attempts if attempt != accepted]
+        odd = one.attempts if accepted is None else tuple(others[: (len(one.attempts) - 1) // 2])
+        if accepted is None and len(odd) % 2 == 0:
+            self.tied.add(one.job_id)
+        self.post(ev.Compared(at_ns=self.tick(), job_id=one.job_id, accepted=accepted, odd=odd))
 
     def pick(self, data: st.DataObject, things: list[Any]) -> Any:
         return things.pop(data.draw(st.integers(0, len(things) - 1)))
@@ -520,7 +529,7 @@ class FleetPromises(RuleBasedStateMachine):
             probing = sum(
                 attempt.calls.get(circuit) == breaker._period
                 for job in self.machine.jobs.values()
-                for attempt in job.live.values()
+                for attempt in (*job.live.values(), *job.answered.values())
             )
             ended = breaker._calls.count
             unspent = breaker._permits
@@ -537,7 +546,7 @@ class FleetPromises(RuleBasedStateMachine):
 
     def everybody_is_answered_in_the_end(self) -> None:
         """Let all go well: timers ring only when they were asked for."""
-        for _ in range(SOON):
+        for _ in range(SOON + EACH * len(self.machine.jobs)):
             self.hear_the_suspects()
             if not self.machine.jobs:
                 return

@@ -23,7 +23,8 @@ from accelerate_core.errors import (
     WorkerLost,
 )
 from accelerate_core.fleet.policy import FailureKind, GiveUp, Mend, Retry
-from accelerate_core.fleet.settings import FleetSettings
+from accelerate_core.fleet.settings import BreakerSettings, FleetSettings
+from accelerate_core.fleet.state import WorkerStatus
 from accelerate_core.protocols import Worker
 from accelerate_core.running import gauges
 from accelerate_core.running.agreement import agree
@@ -96,9 +97,27 @@ async def test_two_copies_that_disagree_are_a_numerical_error(
     work,
     inputs,
 ) -> None:
-    async with Fleet(context, wrong_worker=2) as fleet:
-        with pytest.raises(NumericalError, match="no two agree"):
+    async with Fleet(context, wrong_worker=2, settings=FleetSettings(max_workers=2)) as fleet:
+        with pytest.raises(NumericalError, match="2 workers answered, and no majority"):
             await fleet.runner.submit(work, inputs, copies=2)
+
+
+async def test_a_worker_that_computes_wrongly_is_outvoted_and_quarantined(
+    context,
+    work,
+    inputs,
+) -> None:
+    """It never fails by itself: only the comparison tells."""
+    lenient = BreakerSettings(minimum_calls=20)
+    settings = FleetSettings(max_workers=3, breaker=lenient)
+    async with Fleet(context, wrong_worker=2, settings=settings) as fleet:
+        answers = [await fleet.runner.submit(work, inputs, copies=2) for _ in range(5)]
+        status = {one.id: one.status for one in fleet.runner._machine.fleet.workers.values()}
+    assert status.pop("fake-2") is WorkerStatus.QUARANTINED
+    assert set(status.values()) == {WorkerStatus.READY}
+    first, *more = [list(one.result.outputs.values()) for one in answers]
+    for one in more:
+        assert all(map(np.array_equal, first, one))
 
 
 async def test_copies_cannot_stay_on_their_workers(context, work, inputs) -> None:
