@@ -16,7 +16,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,15 +136,21 @@ def _is_renderer(command: list[str]) -> bool:
 
 
 def members(tag: str, session: int | None = None) -> list[psutil.Process]:
-    """Return the running processes of a launch, parents before children.
+    """Return the running processes of a launch, parents before children."""
+    return members_of({tag: session})
+
+
+def members_of(launches: Mapping[str, int | None]) -> list[psutil.Process]:
+    """Return the running processes of launches, given by tag with the session each began with.
 
     Chromium's children overwrite their environment with their title, and sandboxed ones hide it:
-    descendants count too, and whatever is in the `session` the launch began with.
+    descendants count too, and whatever is in the session. One look, however many launches.
     """
     import psutil
 
-    found = {process.pid: process for other, _, process in _tagged() if other == tag}
-    for process in [*found.values(), *_in_session(session, found)]:
+    found = {process.pid: process for tag, _, process in _tagged() if tag in launches}
+    sessions = {session for session in launches.values() if session is not None}
+    for process in [*found.values(), *_in_sessions(sessions, found)]:
         found[process.pid] = process
         with contextlib.suppress(psutil.Error):
             found.update((child.pid, child) for child in process.children(recursive=True))
@@ -152,18 +158,18 @@ def members(tag: str, session: int | None = None) -> list[psutil.Process]:
     return sorted(filter(is_running, found.values()), key=lambda process: process.pid)
 
 
-def _in_session(session: int | None, known: Collection[int]) -> Iterator[psutil.Process]:
-    """Yield the processes of a session, unless its number has come to belong to somebody else."""
+def _in_sessions(sessions: Collection[int], known: Collection[int]) -> Iterator[psutil.Process]:
+    """Yield the processes of sessions whose numbers have not come to belong to somebody else."""
     import psutil
 
-    if session is None:
-        return
-    leader = psutil.Process(session) if psutil.pid_exists(session) else None
-    if leader and session not in known and is_running(leader):
-        return
-    for pid in psutil.pids() if hasattr(os, "getsid") else known:
+    ours = set(sessions)
+    for session in sessions:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if session not in known and is_running(psutil.Process(session)):
+                ours.discard(session)
+    for pid in psutil.pids() if ours and hasattr(os, "getsid") else ():
         with contextlib.suppress(OSError, psutil.Error):
-            if os.getsid(pid) == session:
+            if os.getsid(pid) in ours:
                 yield psutil.Process(pid)
 
 
