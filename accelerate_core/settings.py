@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import os
 import re
 import types as python_types
@@ -89,6 +90,8 @@ def _expect(kind: type, word: str) -> Any:
 def _number(value: Any, _: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Refused(f"{_word(value)} ({value!r}) where a number is expected", ("a number",))
+    if not math.isfinite(value):
+        raise _Refused(f"{value!r} is not allowed", ("a finite number",))
     return float(value)
 
 
@@ -96,7 +99,8 @@ def _seconds(value: Any, _: Any) -> float:
     accepted = ("a number of seconds", '"500ms"', '"10s"', '"2m"', '"1h"')
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         return float(match[1]) * _UNITS[match[2]]
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < math.inf:
         raise _Refused(f"{value!r} is not a length of time", accepted)
     return float(value)
 
@@ -165,9 +169,8 @@ def _make() -> cattrs.Converter:
     converter.register_structure_hook_func(lambda kind: kind is Seconds, _seconds)
     converter.register_structure_hook_func(lambda kind: kind is Size, _size)
     converter.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _literal)
-    converter.register_structure_hook_func(
-        lambda kind: isinstance(kind, type) and issubclass(kind, enum.Enum), _enum
-    )
+    for base in (enum.Enum, enum.StrEnum, enum.IntEnum):  # the nearest class counts, and not str
+        converter.register_structure_hook(base, _enum)
     converter.register_structure_hook_func(lambda kind: kind is Any, lambda value, _: value)
 
     def is_union(kind: Any) -> bool:

@@ -179,10 +179,14 @@ def configuration() -> Iterator[str]:
         ("[[benchmarks]]", config.BenchmarkConfig),
     ):
         yield f"\n## `{heading}`\n\n{first_line(kind)}\n"
-        yield from rows(kind, skip=("breaker",))
+        yield from rows(kind, skip=("breaker", "health"))
         if kind is config.PoolConfig:
-            yield f"\n## `[pool.breaker]`\n\n{first_line(pool_config.BreakerConfig)}\n"
-            yield from rows(pool_config.BreakerConfig)
+            for name, table in (
+                ("health", pool_config.HealthConfig),
+                ("breaker", pool_config.BreakerConfig),
+            ):
+                yield f"\n## `[pool.{name}]`\n\n{first_line(table)}\n"
+                yield from rows(table)
     yield "\n## `[store]`, `[[reports]]`, `[[connectors]]`\n"
     yield (
         "Each names a plugin with `use`; the plugin's own settings stand beside it. `id` names "

@@ -92,21 +92,20 @@ class Breakers:
 
     def dropped(self, attempt: Attempt, now_ns: int) -> None:
         """Learn that nobody waits for an attempt any more; it may have been slow until then."""
-        if not attempt.calls:
-            return
         if self._is_slow(attempt, now_ns):
             self._record(attempt, now_ns, is_failed=False, is_slow=True)
         else:
             self._release(attempt, now_ns)
 
     def _is_slow(self, attempt: Attempt, now_ns: int) -> bool:
-        if self._settings is None or self._settings.slow_call_ns is None:
+        if self._settings is None or not attempt.calls:
             return False
         took_ns = (attempt.answered_ns or now_ns) - (attempt.dispatched_ns or now_ns)
-        if took_ns <= self._settings.slow_call_ns:
-            return False
+        if self._settings.slow_call_ns is not None:
+            return took_ns > self._settings.slow_call_ns
+        # Not p95: a few slow attempts would move it, and none after them would be slow.
         usual = self._latencies.of(attempt.model, attempt.worker.target)
-        return usual is None or took_ns > self._settings.slow_call_factor * usual.p50_ns
+        return usual is not None and took_ns > self._settings.slow_call_factor * usual.p50_ns
 
     def _record(self, attempt: Attempt, now_ns: int, *, is_failed: bool, is_slow: bool) -> None:
         for circuit, period in attempt.calls.items():

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What configuration says about the fleet, in the machine's units."""
+"""What configuration says about the fleet, in the machine's units.
+
+Bounds are stated where users meet them, in `accelerate_core.pool_config`.
+"""
 
 from __future__ import annotations
 
@@ -17,33 +20,29 @@ class Window(enum.StrEnum):
     TIME = "time"
 
 
-_at_least_one = attrs.validators.ge(1)
-_rate = [attrs.validators.gt(0.0), attrs.validators.le(1.0)]
-
-
 @attrs.frozen(kw_only=True)
 class BreakerSettings:
     """Set when a worker or target is tried no more for a while (a circuit breaker)."""
 
     #: Attempts looked at: the last so many, or those of the last so many seconds.
-    window: int = attrs.field(default=20, validator=_at_least_one)
+    window: int = 20
     window_kind: Window = Window.COUNT
     #: With fewer attempts than this, nothing is judged.
-    minimum_calls: int = attrs.field(default=5, validator=_at_least_one)
+    minimum_calls: int = 5
     #: Part of them that failed from which on it opens.
-    failure_rate: float = attrs.field(default=0.5, validator=_rate)
+    failure_rate: float = 0.5
     #: Part of them that were slow from which on it opens.
-    slow_call_rate: float = attrs.field(default=1.0, validator=_rate)
-    #: An attempt is slow that takes longer than this, and longer than `slow_call_factor` medians
-    #: of its model on its target: what is slow by nature is no fault. None: none is.
+    slow_call_rate: float = 1.0
+    #: An attempt is slow that takes longer than this. None: longer than `slow_call_factor` medians
+    #: of its model on its target.
     slow_call_ns: int | None = None
-    slow_call_factor: float = attrs.field(default=20.0, validator=attrs.validators.ge(1))
+    slow_call_factor: float = 20.0
     #: How long it stays open before it is probed.
-    open_ns: int = attrs.field(default=5 * SECOND, validator=_at_least_one)
+    open_ns: int = 5 * SECOND
     #: Attempts let through to see whether it is well again.
-    probes: int = attrs.field(default=2, validator=_at_least_one)
+    probes: int = 2
     #: How long they may take before it opens again. 0: however long.
-    half_open_ns: int = attrs.field(default=60 * SECOND, validator=attrs.validators.ge(0))
+    half_open_ns: int = 60 * SECOND
 
 
 @attrs.frozen(kw_only=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from accelerate_core import config, pool_config
 from accelerate_core.assembly import make_recovery
 from accelerate_core.errors import AccelerateError, ConfigError, Unsupported
-from accelerate_core.fleet.settings import SECOND, BreakerSettings, FleetSettings
+from accelerate_core.fleet.settings import SECOND, BreakerSettings, FleetSettings, Window
 from accelerate_core.host import Host
 from accelerate_core.settings import Seconds, Secret, structure
 from accelerate_core.types import Target
@@ -58,6 +59,16 @@ def test_a_good_file_becomes_values() -> None:
         ({"pool": {"breaker": {"probes": 0}}}, "pool.breaker.probes", ">= 1"),
         ({"pool": {"breaker": {"minimum_calls": 30}}}, "pool.breaker", "only 20 are looked at"),
         ({"pool": {"breaker": {"windw": 3}}}, "pool.breaker.windw", "Did you mean 'window'?"),
+        ({"pool": {"breaker": {"window_kind": "tme"}}}, "pool.breaker.window_kind", "'time'?"),
+        ({"pool": {"breaker": {"wait_open": 0}}}, "pool.breaker.wait_open", ">= 0.001"),
+        ({"pool": {"breaker": {"slow_call_duration": 0}}}, "slow_call_duration", ">= 0.001"),
+        ({"pool": {"health": {"quarantine_after": 0}}}, "pool.health.quarantine_after", ">= 1"),
+        ({"pool": {"health": {"overdue_factor": 0.5}}}, "pool.health.overdue_factor", ">= 1"),
+        ({"pool": {"health": {"hung_factor": math.inf}}}, "pool.health.hung_factor", "finite"),
+        ({"pool": {"health": {"hung_floor": "10ms"}}}, "pool.health", "hung_floor only 0.01"),
+        ({"pool": {"health": {"quarantine_time": "1h"}}}, "pool.health", "quarantine_longest only"),
+        ({"pool": {"idle_timeout": math.nan}}, "pool.idle_timeout", '"10s"'),
+        ({"pool": {"max_age": 0}}, "pool.max_age", ">= 0.001"),
         ({"pool": {"browser_preferences": {"visio": "chrome"}}}, "visio", "'vision'"),
         ({"pool": {"browser_preferences": {"vision": "chrme"}}}, "vision", "'chrome'"),
         ({"pool": {"job_timeout": "10 parsecs"}}, "pool.job_timeout", '"10s"'),
@@ -107,7 +118,21 @@ def test_the_pool_is_told_to_the_fleet_in_its_units() -> None:
         "max_queue": 3,
         "max_growth": "1GB",
         "refuse_late": True,
-        "breaker": {"slow_call_duration": "500ms", "wait_open": 2, "window": 9},
+        "breaker": {
+            "slow_call_duration": "500ms",
+            "wait_open": 2,
+            "window": 9,
+            "window_kind": "time",
+        },
+        "health": {
+            "overdue_factor": 3,
+            "overdue_floor": "50ms",
+            "hung_factor": 40,
+            "hung_floor": "1m",
+            "quarantine_after": 5,
+            "quarantine_time": "2s",
+            "quarantine_longest": "1m",
+        },
     }
     made = config.parse({"pool": told}).pool.fleet_settings()
     assert made == FleetSettings(
@@ -122,7 +147,16 @@ def test_the_pool_is_told_to_the_fleet_in_its_units() -> None:
         max_queue=3,
         max_growth_bytes=10**9,
         refuses_late=True,
-        breaker=BreakerSettings(slow_call_ns=SECOND // 2, open_ns=2 * SECOND, window=9),
+        breaker=BreakerSettings(
+            slow_call_ns=SECOND // 2, open_ns=2 * SECOND, window=9, window_kind=Window.TIME
+        ),
+        overdue_factor=3.0,
+        overdue_ns=SECOND // 20,
+        hung_factor=40.0,
+        hung_ns=60 * SECOND,
+        quarantine_after=5,
+        quarantine_ns=2 * SECOND,
+        quarantine_max_ns=60 * SECOND,
     )
     off = config.parse({"pool": {"enable_fault_tolerance": False}})
     assert off.pool.fleet_settings().breaker is None

@@ -176,24 +176,48 @@ def test_a_scheduler_that_remembers_a_blocked_worker_breaks_its_contract() -> No
     assert isinstance(refused, do.Fail) and "circuit is open" in refused.error.message
 
 
-def test_slow_answers_open_a_circuit_and_a_slow_model_does_not() -> None:
-    settings = attrs.evolve(OPEN_AFTER_2, slow_call_ns=SECOND, minimum_calls=8)
-    clock = Clock(settings=FleetSettings(breaker=settings, overdue_factor=1e6))
-
-    def run(job: str, took_ns: int) -> None:
+def answers(clock: Clock, took_ns: int, count: int = 20) -> BreakerState:
+    """Answer jobs, each after that time, until the circuit opens."""
+    for _ in range(count):
+        job = f"job{clock.now}"
         clock.submit(job)
         clock.now += took_ns
         clock.finished(job)
-
-    clock.running()
-    clock.finished()
-    for number in range(20):
-        run(f"usual{number}", 2 * SECOND)
-    assert state(clock) is BreakerState.CLOSED, "it always takes that long"
-    for number in range(20):
-        run(f"slow{number}", 50 * SECOND)
         if state(clock) is BreakerState.OPEN:
             break
+    return state(clock)
+
+
+def answering(**settings: Any) -> Clock:
+    clock = Clock(settings=FleetSettings(breaker=BreakerSettings(**settings), overdue_factor=1e6))
+    clock.running()
+    clock.finished()
+    return clock
+
+
+@pytest.mark.parametrize("usual_ns", [5 * MS, 50 * MS, 2 * SECOND, 100 * SECOND])
+def test_slow_is_what_takes_far_longer_than_the_same_did_before(usual_ns: int) -> None:
+    clock = answering(slow_call_factor=20.0)
+    assert answers(clock, usual_ns) is BreakerState.CLOSED, "it always takes that long"
+    assert answers(clock, 19 * usual_ns) is BreakerState.CLOSED
+    clock = answering(slow_call_factor=20.0)
+    answers(clock, usual_ns)
+    assert answers(clock, 21 * usual_ns) is BreakerState.OPEN
+
+
+def test_a_configured_duration_of_slow_calls_is_all_that_counts() -> None:
+    clock = answering(slow_call_ns=SECOND)
+    assert answers(clock, 1 * MS) is BreakerState.CLOSED
+    assert answers(clock, 999 * MS) is BreakerState.CLOSED
+    assert answers(clock, SECOND + MS) is BreakerState.OPEN
+    assert answers(answering(slow_call_ns=SECOND), 2 * SECOND) is BreakerState.OPEN
+
+
+def test_an_attempt_nobody_waits_for_any_more_was_slow_all_the_same() -> None:
+    clock = answering(minimum_calls=1, window=1, slow_call_ns=SECOND)
+    clock.submit("k")
+    clock.now += 2 * SECOND
+    clock(ev.JobCancelled, job_id="k")
     assert state(clock) is BreakerState.OPEN
 
 

@@ -32,8 +32,9 @@ class World:
     """Workers that answer after a time, or never; nobody says what it is doing meanwhile."""
 
     def __init__(self, usual_ns: int, workers: int) -> None:
-        breaker = BreakerSettings(slow_call_ns=SECOND)
-        settings = FleetSettings(max_workers=workers, min_workers=workers, breaker=breaker)
+        settings = FleetSettings(
+            max_workers=workers, min_workers=workers, breaker=BreakerSettings()
+        )
         self.machine = Machine(recovery=Again(), settings=settings)
         self.usual_ns = usual_ns
         self.rng = random.Random(5)

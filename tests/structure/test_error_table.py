@@ -44,6 +44,7 @@ BAD_INPUT = {
     "a folder to write to that holds something else",
     "words of one meaning that say two things",
     "numbers of a pool that contradict each other",
+    "bounds of a pool's health and breakers",
     "terms of a request that cannot be",
     "a time or a size that is none",
     "a trace that cannot be written",
