@@ -12,6 +12,7 @@ from .desk import Desk
 from .jobs import Jobs
 from .placing import Placing
 from .policy import FailureKind
+from .pool import Pool
 from .state import WorkerState, WorkerStatus
 
 
@@ -42,8 +43,9 @@ def condition(worker: WorkerState) -> Condition:
 class Health:
     """Doubt workers, and mourn them."""
 
-    def __init__(self, desk: Desk, jobs: Jobs, placing: Placing) -> None:
+    def __init__(self, desk: Desk, jobs: Jobs, placing: Placing, pool: Pool) -> None:
         self._desk = desk
+        self._pool = pool
         self._jobs = jobs
         self._placing = placing
 
@@ -54,6 +56,7 @@ class Health:
             return
         worker.status = WorkerStatus.SUSPECT
         self._desk.fleet.touch(worker)
+        self._pool.doubted(worker)
         for job in list(worker.jobs.values()):
             job.tell(self._desk.fleet.now_ns, "worker silent", worker.id)
             self._placing.want_hedge(job)

@@ -65,7 +65,7 @@ class Machine:
         self._jobs = Jobs(self._desk, self._pool, self._quarantine, self._admission)
         self._comparing = Comparing(self._desk, self._jobs, self._pool, self._quarantine)
         self._placing = Placing(self._desk, self._jobs, self._pool)
-        self._health = Health(self._desk, self._jobs, self._placing)
+        self._health = Health(self._desk, self._jobs, self._placing, self._pool)
         self._overdue = Overdue(self._desk, self._jobs, self._placing, self._pool)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ev.JobSubmitted: self._submitted,
@@ -177,6 +177,8 @@ class Machine:
         if worker := self._pool.known(event.worker_id, event.epoch):
             worker.progress_ns = self.fleet.now_ns
             worker.fruitless_ns = 0
+            if isinstance(event, ev.AttemptFinished):
+                self._pool.answered(worker)
 
     def _memory(self, event: ev.WorkerMemory) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):

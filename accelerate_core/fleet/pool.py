@@ -8,9 +8,12 @@ from . import instructions as do
 from .desk import Desk
 from .memory import Memory
 from .policy import Mend
+from .settings import SECOND
 from .state import JobState, WorkerState, WorkerStatus
 from .usage import Usage
 
+#: A worker that came up and is lost within this time, before it answered anything, does not work.
+_PROVEN_NS = 10 * SECOND
 #: Workers that take no job soon, and those that may be stopped once they are idle.
 _NO_HELP = (WorkerStatus.STOPPING, WorkerStatus.QUARANTINED)
 _UP = (WorkerStatus.READY, WorkerStatus.SUSPECT, WorkerStatus.QUARANTINED)
@@ -29,6 +32,10 @@ class Pool:
         self.unsettled: dict[Target, None] = {}
         #: Workers that came up, or loaded a model, and may have nothing to do.
         self.fresh: list[WorkerState] = []
+        #: Workers that are being killed: they are replaced at once, not when they have ended.
+        self._killed: set[str] = set()
+        #: Workers that have answered something.
+        self._proven: set[str] = set()
 
     def provide(self, job: JobState) -> bool:
         """See to it that a worker for a waiting job exists or comes; False when none can yet."""
@@ -53,8 +60,9 @@ class Pool:
     def has_room(self) -> bool:
         """Whether another worker may be started. The first one always may."""
         count, settings = len(self._desk.fleet.workers), self._desk.settings
-        if count == 0 or count >= settings.max_workers:
-            return count == 0
+        staying = count - len(self._killed)
+        if staying == 0 or staying >= settings.max_workers:
+            return staying == 0
         return self.memory.fits_another(settings.memory_limit_bytes, count)
 
     def start(self, target: Target) -> WorkerState:
@@ -83,6 +91,10 @@ class Pool:
         worker.status = WorkerStatus.STOPPING
         self._desk.fleet.touch(worker)
         self._desk.say(do.StopWorker(worker.id, worker.epoch, kill))
+        if kill:
+            self._killed.add(worker.id)
+            self.unsettled[worker.target] = None
+            self._desk.fleet.has_rested = True  # who waits for room asks again
 
     def restart(self, worker: WorkerState) -> None:
         """End a worker as soon as nothing runs there; another is started where jobs wait."""
@@ -110,7 +122,7 @@ class Pool:
         worker.info = info
         worker.status = WorkerStatus.READY
         worker.ready_ns = self._desk.fleet.now_ns
-        self.usage(worker.target).worked()
+        self.usage(worker.target).start_after_ns = 0
         self.fresh.append(worker)
         self._desk.fleet.touch(worker)
         if worker.is_retired or (self._desk.is_draining and not self._desk.jobs):
@@ -135,6 +147,16 @@ class Pool:
         if worker.jobs_done == settings.max_jobs_per_worker:
             self.unsettled[worker.target] = None
         self._stop_retired(worker)
+
+    def answered(self, worker: WorkerState) -> None:
+        """Learn that a worker answered."""
+        if worker.id not in self._proven:
+            self._proven.add(worker.id)
+            self.usage(worker.target).worked()
+
+    def doubted(self, worker: WorkerState) -> None:
+        """Learn that a worker fell silent."""
+        self.unsettled[worker.target] = None
 
     def let_go(self, worker: WorkerState) -> None:
         """Stop a worker once it is idle."""
@@ -191,9 +213,11 @@ class Pool:
         self.gone(worker)
 
     def lost(self, worker: WorkerState) -> None:
-        """Learn that a worker is lost; one that never did anything is no better than none."""
-        if worker.jobs_done == 0:
-            self.usage(worker.target).failed(self._desk.fleet.now_ns)
+        """Learn that a worker is lost; one lost as soon as it came is no better than none."""
+        now_ns = self._desk.fleet.now_ns
+        is_old = worker.ready_ns > 0 and now_ns >= worker.ready_ns + _PROVEN_NS
+        if not (worker.id in self._proven or is_old):
+            self.usage(worker.target).failed(now_ns)
         self._forget(worker)
 
     def gone(self, worker: WorkerState) -> None:
@@ -243,6 +267,8 @@ class Pool:
 
     def _forget(self, worker: WorkerState) -> None:
         self.memory.gone(worker.id)
+        self._killed.discard(worker.id)
+        self._proven.discard(worker.id)
         self.unsettled[worker.target] = None
         self.fresh.append(worker)
 

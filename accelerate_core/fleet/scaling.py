@@ -6,7 +6,8 @@
 - It needs as many as had work at the same time within the last `idle_ns` (times the patience of
   its `Usage`), and spares; those beyond are stopped. A start after a stop doubles that patience,
   up to 64 times: no constant load starts and stops for ever.
-- What it needs is started again, unasked, when it is lost; with a growing pause while that fails.
+- What it needs is started again, unasked, at the moment it is lost or killed; with a growing pause
+  while that fails. Where fewer than `min_workers` are left that nobody doubts, nobody waits for it.
 - A worker that is old, worn or has grown is retired once its replacement is ready; where there is
   no room for one, first.
 """
@@ -81,7 +82,10 @@ class Scaling:
             for worker in desk.fleet.covering((target,))
             if worker.status is not WorkerStatus.STOPPING and not worker.is_retired
         ]
-        missing = self._needed(usage, workers) - len(workers)
+        trusted = sum(worker.status is not WorkerStatus.SUSPECT for worker in workers)
+        missing = max(
+            self._needed(usage, workers) - len(workers), desk.settings.min_workers - trusted
+        )
         if missing > 0:
             self._start_unasked(target, usage, missing)
         elif desk.settings.is_adaptive:
@@ -164,7 +168,9 @@ class Scaling:
         span_ns, now = self._span_ns(usage), self._desk.fleet.now_ns
         if span_ns is None:
             return
-        surplus = len(workers) - self._with_spares(self._load(usage, workers))
+        # Whoever is to be replaced stays until the other is ready.
+        staying = sum(worker.id not in self._replaces for worker in workers)
+        surplus = staying - self._with_spares(self._load(usage, workers))
         next_ns = usage.falls_at_ns(span_ns)
         for worker in sorted(workers, key=lambda one: (len(one.models), -one.ready_ns)):
             if surplus <= 0:

@@ -85,10 +85,11 @@ class Usage:
         self.stopped_ns = None
 
     def failed(self, now_ns: int) -> None:
-        """Wait longer before the next unasked start, the more starts came to nothing."""
-        back_off_ns = min(SECOND << min(self.failures, 10), _LONGEST_BACK_OFF_NS)
+        """Wait before the next unasked start, longer the more came to nothing; once not at all."""
+        if self.failures:
+            back_off_ns = min(SECOND << min(self.failures - 1, 10), _LONGEST_BACK_OFF_NS)
+            self.start_after_ns = now_ns + back_off_ns
         self.failures += 1
-        self.start_after_ns = now_ns + back_off_ns
 
     def worked(self) -> None:
         """Forget failures."""

@@ -47,12 +47,14 @@ class World:
         load_ns: int = SECOND // 10,
         run_ns: int = SECOND // 10,
         slots: int = 1,
+        stop_ns: int = 0,
     ) -> None:
         self.machine = machine
         self.start_ns = start_ns
         self.load_ns = load_ns
         self.run_ns = run_ns
         self.slots = slots
+        self.stop_ns = stop_ns
         self.now_ns = 0
         #: When workers were started and stopped.
         self.started: list[int] = []
@@ -115,7 +117,7 @@ class World:
             case do.StopWorker(worker_id, epoch):
                 self.stopped.append(now)
                 self.alive.pop(worker_id, None)
-                self.at(now, ev.WorkerStopped, worker_id=worker_id, epoch=epoch)
+                self.at(now + self.stop_ns, ev.WorkerStopped, worker_id=worker_id, epoch=epoch)
             case do.LoadModel(worker_id, epoch, model):
                 self.loads.append(one)
                 self.at(

@@ -79,7 +79,7 @@ class Body:
 
     epoch: int
     target: Target
-    phase: str = "starting"  # up, mending, stopping
+    phase: str = "starting"  # up, mending, stopping, killed
     models: set[str] = attrs.field(factory=set)
 
 
@@ -140,12 +140,14 @@ class FleetPromises(RuleBasedStateMachine):
             case do.StartWorker():
                 assert one.worker_id not in self.bodies
                 self.bodies[one.worker_id] = Body(one.epoch, one.target)
-                assert len(self.bodies) <= MAX_WORKERS
+                # What is killed does not count any more.
+                staying = [body for body in self.bodies.values() if body.phase != "killed"]
+                assert len(staying) <= MAX_WORKERS
                 self.starts.append(one)
             case do.StopWorker():
                 body = self.body(one)
                 assert body.phase == "up", "only what has come up can be stopped"
-                body.phase = "stopping"
+                body.phase = "killed" if one.kill else "stopping"
                 self.end_all(one.worker_id)
                 self.stops.append(one)
             case do.MendWorker():
