@@ -67,8 +67,8 @@ class Placing:
 
     def _place_queued(self) -> None:
         queue, fleet = self._desk.queue, self._desk.fleet
-        for target in fleet.freed:
-            queue.open_for(target)
+        for group in fleet.freed:
+            queue.open_for(group.target)
         if fleet.has_rested:
             queue.open_starved()
         fleet.freed.clear()

@@ -162,7 +162,8 @@ class Pool:
         """Stop a worker once it is idle."""
         worker.is_retired = True
         self._desk.fleet.touch(worker)
-        self._desk.fleet.freed.add(worker.target)
+        if worker.group is not None:
+            self._desk.fleet.freed.add(worker.group)
         self._stop_retired(worker)
 
     def _stop_retired(self, worker: WorkerState) -> None:

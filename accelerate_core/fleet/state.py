@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import attrs
 
 from ..types import Target, WorkerInfo
+from .group import Group
 from .instructions import Chapter
 from .latency import WINDOW, Latencies
 from .policy import JobView, Latency, WorkerView
@@ -62,6 +64,11 @@ class WorkerState:
     #: How long it has worked since then on late attempts that others answered, and until when.
     fruitless_ns: int = 0
     fruitless_until_ns: int = 0
+    #: Where the fleet's index has it: number of jobs, None unless ready; and whether it has room.
+    group: Group | None = None
+    load: int | None = None
+    is_roomy: bool = False
+    _seen: WorkerView | None = None
 
     @property
     def has_room(self) -> bool:
@@ -74,16 +81,22 @@ class WorkerState:
         )
 
     def view(self) -> WorkerView:
-        """Return what policies see."""
-        assert self.info is not None
-        return WorkerView(
-            id=self.id,
-            epoch=self.epoch,
-            target=self.target,
-            info=self.info,
-            models=frozenset(self.models),
-            running=len(self.jobs),
-        )
+        """Return what policies see, made anew only where it has changed."""
+        if self._seen is None or self._seen.running != len(self.jobs):
+            assert self.info is not None
+            self._seen = WorkerView(
+                id=self.id,
+                epoch=self.epoch,
+                target=self.target,
+                info=self.info,
+                models=frozenset(self.models),
+                running=len(self.jobs),
+            )
+        return self._seen
+
+    def changed(self) -> None:
+        """Forget what policies saw: its models or its epoch are others."""
+        self._seen = None
 
 
 class JobStatus(enum.StrEnum):
@@ -209,19 +222,12 @@ class Fleet:
         #: Of the last attempts, which were hedges.
         self._hedges: deque[bool] = deque(maxlen=WINDOW)
         self._hedged = 0
-        #: Concrete target -> its workers, in order of starting.
-        self._by_target: dict[Target, dict[str, WorkerState]] = {}
-        #: (concrete target, running) -> ready workers, longest in that state first.
-        self._by_load: dict[Target, dict[int, dict[str, WorkerState]]] = {}
-        self._load_of: dict[str, int] = {}
-        #: Targets of which a worker has got room or is gone since this was emptied, and whether
-        #: one of any target has come to rest or is gone: time to ask about waiting jobs again.
-        self.freed: set[Target] = set()
+        #: By concrete target; there are few, however many workers there are.
+        self._groups: dict[Target, Group] = {}
+        #: Groups of which a worker has got room or is gone since this was emptied, and whether
+        #: one of any has come to rest or is gone: time to ask about waiting jobs again.
+        self.freed: set[Group] = set()
         self.has_rested = False
-        #: Concrete target -> its workers with room.
-        self._roomy: dict[Target, dict[str, WorkerState]] = {}
-        #: (concrete target, model) -> those of them with the model loaded.
-        self._with_model: dict[tuple[Target, str], dict[str, WorkerState]] = {}
 
     # --- what policies see --------------------------------------------------------------------
 
@@ -243,10 +249,10 @@ class Fleet:
         self, targets: Sequence[Target], k: int = 16, blocked: frozenset[Target] = frozenset()
     ) -> Sequence[WorkerView]:
         """Return up to `k` workers with room, least busy first, then longest waiting."""
-        if not any(self._roomy.get(one) for one in self._concrete(targets, blocked)):
+        groups = [one for one in self._covered(targets, blocked) if one.roomy]
+        if not groups:
             return ()  # and no walk over all that are busy
-        found = (state for state in self._least_busy(targets, blocked) if state.has_room)
-        return tuple(state.view() for state in _first(found, k))
+        return _first(k, (state for state in _least_busy(groups) if state.is_roomy))
 
     def idle_with(
         self,
@@ -256,37 +262,37 @@ class Fleet:
         blocked: frozenset[Target] = frozenset(),
     ) -> Sequence[WorkerView]:
         """Return up to `k` workers with room that have the model loaded."""
-        found = (
-            state
-            for target in self._concrete(targets, blocked)
-            for state in self._with_model.get((target, model), {}).values()
-            if state.has_room
-        )
-        return tuple(state.view() for state in _first(found, k))
+        groups = self._covered(targets, blocked)
+        return _first(k, itertools.chain.from_iterable(one.with_model(model) for one in groups))
 
     def least_loaded(
         self, k: int, targets: Sequence[Target], blocked: frozenset[Target] = frozenset()
     ) -> Sequence[WorkerView]:
         """Return up to `k` ready workers, busy ones included, least busy first."""
-        return tuple(state.view() for state in _first(self._least_busy(targets, blocked), k))
+        return _first(k, _least_busy(self._covered(targets, blocked)))
 
     # --- what the machine changes -------------------------------------------------------------
 
     def add(self, worker: WorkerState) -> None:
         """Learn a worker that is being started."""
         self.workers[worker.id] = worker
-        self._by_target.setdefault(worker.target, {})[worker.id] = worker
+        group = self._groups.get(worker.target)
+        if group is None:
+            group = self._groups[worker.target] = Group(worker.target)
+        group.workers[worker.id] = worker
+        worker.group = group
 
     def remove(self, worker: WorkerState) -> None:
         """Forget a worker."""
         worker.status = WorkerStatus.GONE
-        self.workers.pop(worker.id, None)
-        self.freed.add(worker.target)
+        group = self.workers.pop(worker.id).group
+        assert group is not None
+        self.freed.add(group)
         self.has_rested = True
-        self._drop(self._by_target, worker.target, worker)
-        self._unplace(worker)
-        for model in worker.models:
-            self._drop(self._with_model, (worker.target, model), worker)
+        group.put(worker, load=None, has_room=False)
+        del group.workers[worker.id]
+        if not group.workers:
+            del self._groups[worker.target]
 
     def dispatched(self, *, is_hedge: bool) -> None:
         """Count an attempt."""
@@ -299,15 +305,17 @@ class Fleet:
         """Remember that a worker has a model."""
         self.not_loaded(worker, model)
         worker.models.add(model)
+        worker.changed()
         worker.first_bytes = None
-        if worker.has_room:
-            self._with_model.setdefault((worker.target, model), {})[worker.id] = worker
+        if worker.group is not None:
+            worker.group.loaded(worker, model)
 
     def unload_all(self, worker: WorkerState) -> None:
         """Remember that a worker has lost its models: its page or device is another."""
-        for model in worker.models:
-            self._drop(self._with_model, (worker.target, model), worker)
+        if worker.group is not None:
+            worker.group.unloaded(worker)
         worker.models.clear()
+        worker.changed()
         worker.loading.clear()
         worker.doing = ""
 
@@ -319,29 +327,30 @@ class Fleet:
 
     def touch(self, worker: WorkerState) -> None:
         """Put a worker where it belongs after its status or number of jobs changed."""
-        self._unplace(worker)
-        if worker.status is WorkerStatus.READY:
-            running = len(worker.jobs)
-            self._load_of[worker.id] = running
-            buckets = self._by_load.setdefault(worker.target, {})
-            buckets.setdefault(running, {})[worker.id] = worker
-            if worker.has_room:
-                self._offer(worker)
-            if not running:
-                self.has_rested = True
+        group = worker.group
+        if group is None:
+            return  # gone
+        load = len(worker.jobs) if worker.status is WorkerStatus.READY else None
+        has_room = worker.has_room
+        group.put(worker, load=load, has_room=has_room)
+        if has_room:
+            self.freed.add(group)
+        if load == 0:
+            self.has_rested = True
 
     def targets(self, asked: Target) -> Iterator[Target]:
         """Yield the concrete targets of workers for a target."""
-        return self._concrete((asked,))
+        return (group.target for group in self._covered((asked,)))
 
     def count(self, target: Target) -> int:
         """Return how many workers there are of one concrete target."""
-        return len(self._by_target.get(target, ()))
+        group = self._groups.get(target)
+        return 0 if group is None else len(group.workers)
 
     def covering(self, targets: Sequence[Target]) -> Iterator[WorkerState]:
         """Yield every worker for `targets`, whatever its status."""
-        for target in self._concrete(targets):
-            yield from self._by_target[target].values()
+        for group in self._covered(targets):
+            yield from group.workers.values()
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -349,54 +358,29 @@ class Fleet:
         """Whether every group of workers that would serve a target is blocked."""
         if not any(asked.covers(target) for target in blocked):
             return False
-        return not any(True for _ in self._concrete((asked,), blocked))
+        return not self._covered((asked,), blocked)
 
-    def _concrete(
+    def _covered(
         self, targets: Sequence[Target], blocked: frozenset[Target] = frozenset()
-    ) -> Iterator[Target]:
-        # There are few distinct targets however many workers there are.
-        seen = set(blocked)
+    ) -> list[Group]:
+        """Return the groups that serve any of some targets, in order of these."""
+        found: list[Group] = []
         for asked in targets:
-            for target in self._by_target:
-                if target not in seen and asked.covers(target):
-                    seen.add(target)
-                    yield target
-
-    def _least_busy(
-        self, targets: Sequence[Target], blocked: frozenset[Target] = frozenset()
-    ) -> Iterator[WorkerState]:
-        concrete = list(self._concrete(targets, blocked))
-        loads = sorted({load for target in concrete for load in self._by_load.get(target, {})})
-        for load in loads:
-            for target in concrete:
-                yield from self._by_load.get(target, {}).get(load, {}).values()
-
-    def _unplace(self, worker: WorkerState) -> None:
-        load = self._load_of.pop(worker.id, None)
-        if load is not None:
-            self._drop(self._by_load[worker.target], load, worker)
-        if not worker.has_room:
-            self._drop(self._roomy, worker.target, worker)
-            for model in worker.models:
-                self._drop(self._with_model, (worker.target, model), worker)
-
-    def _offer(self, worker: WorkerState) -> None:
-        self.freed.add(worker.target)
-        self._roomy.setdefault(worker.target, {})[worker.id] = worker
-        for model in worker.models:
-            self._with_model.setdefault((worker.target, model), {})[worker.id] = worker
-
-    @staticmethod
-    def _drop(index: dict[Any, dict[str, WorkerState]], key: Any, worker: WorkerState) -> None:
-        bucket = index.get(key)
-        if bucket is not None:
-            bucket.pop(worker.id, None)
-            if not bucket:
-                del index[key]
+            for group in self._groups.values():
+                if (
+                    asked.covers(group.target)
+                    and not (blocked and group.target in blocked)
+                    and group not in found
+                ):
+                    found.append(group)
+        return found
 
 
-def _first(states: Iterable[WorkerState], k: int) -> Iterator[WorkerState]:
-    for count, state in enumerate(states):
-        if count == k:
-            return
-        yield state
+def _least_busy(groups: Sequence[Group]) -> Iterator[WorkerState]:
+    for load in sorted({load for group in groups for load in group.by_load}):
+        for group in groups:
+            yield from group.by_load.get(load, {}).values()
+
+
+def _first(k: int, states: Iterable[WorkerState]) -> Sequence[WorkerView]:
+    return tuple([state.view() for state in itertools.islice(states, k)])

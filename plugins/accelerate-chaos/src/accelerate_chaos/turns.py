@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same fault again and again, one at a time: each hits a request, and the fleet is whole
+before the next. For many samples of one recovery, and for many crashes in a row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from accelerate_core.errors import AccelerateError
+
+from .experiment import Experiment, Plan, Tell, carried_out
+from .scenarios import Strike
+from .victim import until
+
+if TYPE_CHECKING:
+    from accelerate_core.host import Host
+
+    from .fleet import Fleet
+    from .records import Row
+    from .workload import Workload
+
+#: A fleet that is not whole again after this long is struck all the same.
+_WHOLE_S = 30.0
+_BUSY_S = 5.0
+
+
+async def run(
+    host: Host,
+    plan: Plan,
+    workload: Workload,
+    *,
+    stop: asyncio.Event | None = None,
+    tell: Tell = lambda _: None,
+    each: Callable[[int], None] = lambda _: None,
+) -> Row:
+    """Return the row of `plan.requests` turns of the plan's fault; rate and schedule are not used.
+
+    `each` is told how many turns are done. A turn asks one request and strikes its worker; a fault
+    of the compute thread strikes first, and as many requests are asked as there are workers.
+    """
+    turns = _Turns(host, plan, workload, stop or asyncio.Event(), tell)
+    turns.each = each
+    return await carried_out(turns)
+
+
+class _Turns(Experiment):
+    each: Callable[[int], None]
+
+    async def carry_out(self, fleet: Fleet) -> None:
+        """Take as many turns as requests are planned, or until `stop`."""
+        self._numbers = itertools.count()
+        wanted = len(fleet.victims())
+        for turn in range(self.plan.requests):
+            await self._turn(fleet, turn)
+            await until(lambda: self.stop.is_set() or _at_work(fleet) >= wanted, _WHOLE_S)
+            self.each(turn + 1)
+            if self.stop.is_set():
+                return
+
+    async def _turn(self, fleet: Fleet, turn: int) -> None:
+        strike = Strike(at_s=0.0, fault=self.plan.scenario, group=turn)
+        victims = fleet.victims()
+        fault = self.fault(strike.fault)
+        # Looks for processes: a fault that knows them strikes at the moment it means to.
+        able = {name: one for name, one in victims.items() if fault.obstacle(one) is None}
+        if not able:
+            self.note(strike, None, reason="no worker was there to strike")
+            return
+        # What occupies the compute thread itself cannot interrupt a run: it comes before.
+        comes_first = strike.fault == "component_timeout"
+        asking = set() if comes_first else self._ask_some(fleet, 1)
+        await until(lambda: comes_first or bool(_busy(fleet, able)), _BUSY_S)
+        name = next(iter(_busy(fleet, able) or sorted(able)))
+        life = fleet.life(name)
+        try:
+            proof = await fault.inject(able[name])
+            if comes_first:
+                asking = self._ask_some(fleet, len(victims))
+            await asyncio.gather(*asking)
+        except AccelerateError as error:
+            await fault.lift()
+            self.note(strike, life, reason=error.info.message)
+            await asyncio.gather(*asking)
+        else:
+            await fault.lift()
+            ended_ns = time.perf_counter_ns()
+            self.note(strike, life, at_ns=proof.at_ns, ended_ns=ended_ns, seen=proof.seen)
+        finally:
+            await asyncio.shield(fault.lift())
+
+    def _ask_some(self, fleet: Fleet, count: int) -> set[asyncio.Task[None]]:
+        numbers = itertools.islice(self._numbers, count)
+        return {asyncio.create_task(self.ask(fleet, number)) for number in numbers}
+
+
+def _busy(fleet: Fleet, victims: Collection[str]) -> list[str]:
+    live = fleet.victims()
+    return [name for name in victims if name in live and fleet.running.get(fleet.life(name))]
+
+
+def _at_work(fleet: Fleet) -> int:
+    """Count the workers that are ready for a request, its model loaded."""
+    able = ("ready", "busy")
+    return sum(
+        one.state in able and bool(one.models) for one in fleet.runner.meter.health().workers
+    )
