@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from "vitest";
-import { loadFailure, runFailure } from "../src/compute/ort-errors";
+import { loadFailure, runFailure, trapOf } from "../src/compute/ort-errors";
 import { PageFailure, toPageError } from "../src/wire/errors";
 
 test("an error that has a kind keeps it, whatever its class", () => {
@@ -46,4 +46,12 @@ test("a trap is passed on as it is", () => {
   const trap = new WebAssembly.RuntimeError("unreachable");
   expect(loadFailure(trap, "m")).toBe(trap);
   expect(runFailure(trap, "m")).toBe(trap);
+});
+
+test.each([
+  [new Error("no available backend found. ERR: [wasm] RuntimeError: Out of bounds memory access"), true],
+  [new Error("no available backend found. ERR: [wasm] RuntimeError: Aborted(CompileError: no SIMD)"), false],
+  [new Error("no available backend found. ERR: [wasm] TypeError: Load failed"), false],
+])("a trap at the start is told from a verdict: %s", (error, isTrap) => {
+  expect(trapOf(error) instanceof WebAssembly.RuntimeError).toBe(isTrap);
 });

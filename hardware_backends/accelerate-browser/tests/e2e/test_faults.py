@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import attrs
 import numpy as np
 import psutil
 import pytest
-from accelerate_browser import frames, processes
+from accelerate_browser import frames, processes, starting
+from accelerate_browser.hookspecs.engine import EngineModule
 
 from accelerate_core.errors import BackendUnavailable, WorkerLost
 from accelerate_core.protocols import Context
@@ -140,3 +144,52 @@ def _script(folder: Path, body: str) -> str:
     script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo 1.0 && exit\n{body}\n')
     script.chmod(0o755)
     return str(script)
+
+
+# (module (func (export "f") unreachable))
+_TRAPS = """
+import * as real from "./real.js";
+const module = Uint8Array.of(
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0,
+  7, 5, 1, 1, 102, 0, 0, 10, 5, 1, 3, 0, 0, 11);
+export const api = real.api;
+export async function create(context) {
+  if (context.generation <= context.options.traps)
+    (await WebAssembly.instantiate(module)).instance.exports.f();
+  return real.create(context);
+}
+"""
+
+
+@pytest.fixture
+def traps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], None]:
+    """Return a function that has onnxruntime-web trap at its first starts in a page."""
+    real = starting.engine_module
+
+    def plant(count: int) -> None:
+        def module(*args: Any) -> EngineModule:
+            found = real(*args)
+            shutil.copy(found.folder / found.entry, tmp_path / "real.js")
+            (tmp_path / found.entry).write_text(_TRAPS)
+            options = {**found.options, "traps": count}
+            return attrs.evolve(found, folder=tmp_path, options=options)
+
+        monkeypatch.setattr(starting, "engine_module", module)
+
+    return plant
+
+
+async def test_an_engine_that_traps_at_its_start_is_started_once_more(
+    start: Start, context: Context, traps: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    traps(1)
+    worker = await start("wasm:chromium-headless-shell")
+    handle = await worker.load(models.tiny_mlp(context.assets))
+    assert (await worker.run(handle, models.mlp_input())).outputs
+    assert "crashed at its start and is started again: unreachable" in caplog.text
+
+
+async def test_an_engine_that_traps_at_each_start_is_unavailable(start: Start, traps: Any) -> None:
+    traps(2)
+    with pytest.raises(BackendUnavailable, match="crashed at each start: unreachable"):
+        await start("wasm:chromium-headless-shell")

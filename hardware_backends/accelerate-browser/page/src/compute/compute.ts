@@ -31,7 +31,8 @@ class Compute {
         post({ kind: "ready", message: { type: "Ready", ...engine.info, details } });
       },
       (error: unknown) => {
-        post({ kind: "fatal", error: toPageError(error, "unavailable") });
+        if (error instanceof WebAssembly.RuntimeError) post({ kind: "broken", reason: describe(error) });
+        else post({ kind: "fatal", error: toPageError(error, "unavailable") });
       },
     );
   }

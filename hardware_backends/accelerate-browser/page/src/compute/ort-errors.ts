@@ -5,6 +5,8 @@ import { describe, hasKind, PageFailure, type ErrorKind } from "../wire/errors";
 const NO_F16 = "requires f16";
 // ONNX Runtime's status code for what the caller got wrong.
 const INVALID_ARGUMENT = /ERROR_CODE: 2\b/;
+// What stops its start comes as a text. An abort is Emscripten's own verdict, and no trap.
+const TRAP = /\bRuntimeError: (?!Aborted\()(.*)/s;
 const OUT_OF_MEMORY = /out of memory|bad_alloc|allocat/i;
 
 /** Give onnxruntime-web's error from creating a session its kind; its own words stay. */
@@ -22,6 +24,13 @@ export function runFailure(error: unknown, model: string): unknown {
       ? "model"
       : "internal";
   return failure(error, `model ${model} failed`, kind);
+}
+
+/** Return the trap behind an error, or null. A trap is a crash: it does not say what works here. */
+export function trapOf(error: unknown): WebAssembly.RuntimeError | null {
+  if (error instanceof WebAssembly.RuntimeError) return error;
+  const trap = TRAP.exec(describe(error))?.[1];
+  return trap === undefined ? null : new WebAssembly.RuntimeError(trap);
 }
 
 // A trap is passed on as it is: the runtime replaces the thread for it.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type * as Ort from "onnxruntime-web";
 import { describe, PageFailure } from "../wire/errors";
+import { trapOf } from "./ort-errors";
 import { tapOrtLog } from "./ort-log";
 import probe from "./probe.onnx";
 
@@ -23,7 +24,7 @@ export function hasJspi(): boolean {
   return "Suspending" in WebAssembly;
 }
 
-/** Multiply two matrices on a provider and compare; PageFailure when it cannot or errs. */
+/** Multiply two matrices on a provider and compare; PageFailure when it cannot or errs, or its trap. */
 export async function proveProvider(
   ort: OrtModule,
   options: Ort.InferenceSession.SessionOptions,
@@ -37,9 +38,12 @@ export async function proveProvider(
     const values = Array.from((await y?.getData(true)) as Float32Array);
     if (values.join() !== "19,22,43,50") throw new Error(`a 2x2 matrix product came out as ${values.join()}`);
   } catch (error) {
-    throw new PageFailure("unavailable", `onnxruntime-web does not compute here: ${describe(error)}`, {
-      cause: error,
-    });
+    throw (
+      trapOf(error) ??
+      new PageFailure("unavailable", `onnxruntime-web does not compute here: ${describe(error)}`, {
+        cause: error,
+      })
+    );
   } finally {
     await session?.release();
   }

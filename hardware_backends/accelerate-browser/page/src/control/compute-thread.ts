@@ -130,7 +130,8 @@ export class ComputeThread {
         this.#listener.notice(message.event, message.message, message.data);
         break;
       case "broken":
-        this.#restart(message.reason);
+        if (this.#isReady) this.#restart(message.reason);
+        else this.#startAgain(message.reason);
         break;
       case "fatal":
         this.#fail(message.error);
@@ -194,6 +195,17 @@ export class ComputeThread {
       return;
     }
     this.#replace(reason, kind);
+  }
+
+  // A trap is a crash of the engine: in WebKitGTK 2.50 one start of onnxruntime-web in about 70 trapped.
+  #startAgain(reason: string): void {
+    this.terminate();
+    if (this.#generation > 1) {
+      this.#fail(toPageError(new PageFailure("unavailable", `The engine crashed at each start: ${reason}`)));
+      return;
+    }
+    this.#listener.notice("log", `The engine crashed at its start and is started again: ${reason}`, {});
+    this.#worker = this.#spawn();
   }
 
   #replace(reason: string, kind: ErrorKind): void {

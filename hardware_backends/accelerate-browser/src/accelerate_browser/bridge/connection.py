@@ -214,7 +214,11 @@ class Connection:
             self._hear_pong(message)
         elif isinstance(message, Notice):
             self.device_losses += message.event == "device_lost"
-            self.notices.put_nowait(message)
+            if message.event == "log" and not self.ready.done():
+                # No worker is there yet whose events could tell it.
+                self._log.warning("%s: %s", self._where, message.message)
+            else:
+                self.notices.put_nowait(message)
         elif isinstance(message, Ready):
             if self.ready.done():
                 raise FrameError("Ready comes once")
