@@ -47,10 +47,10 @@ def state_pairs(spec: ModelSpec) -> dict[str, str]:
     where = f"model {spec.name}"
     if not isinstance(pairs, Mapping) or not pairs:
         raise ModelError(
-            "it carries no state from run to run",
+            "it carries no state from run to run, or does not say which output feeds which input",
             where=where,
-            accepted=('metadata["state"] = {"<input>": "<output>"}',),
-            hint="Run it without a session, or declare its pairs.",
+            accepted=[describe(one) for one in (*spec.inputs, *spec.outputs)],
+            hint='If it does, say so: session(model, state={"<input>": "<output>"}).',
         )
     inputs = {one.name: one for one in spec.inputs}
     outputs = {one.name: one for one in spec.outputs}

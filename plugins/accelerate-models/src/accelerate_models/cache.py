@@ -25,7 +25,7 @@ from .files import Stamp, stamp
 from .wanted import Wanted
 
 #: Raise this whenever a graph, a spec or a processor comes out differently for the same files.
-BUILDER_VERSION = 3
+BUILDER_VERSION = 4
 
 #: Metadata key: name and version of the distribution whose plugin built a graph.
 MAKER_KEY = "builder"

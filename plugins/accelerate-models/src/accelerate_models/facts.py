@@ -15,6 +15,7 @@ import onnx
 from accelerate_core.types import Asset, TensorSpec
 
 from .graph import BLOCK_KEY, CONSTANT_PREFIX
+from .state import state_of
 
 #: "encoder.layer.3" in "encoder.layer.3.output.dense.weight" or "/encoder/layer.3/output/Add".
 _NUMBERED = re.compile(r"[A-Za-z_][\w.]*?\.\d+(?=[./]|$)")
@@ -31,11 +32,12 @@ class Facts:
     outputs: tuple[TensorSpec, ...]
     operators: tuple[str, ...]
     parameters: int
-    metadata: dict[str, Any]  #: opset, and blocks with their parameters and bytes
+    #: Opset, blocks with their parameters and bytes, and which outputs feed which inputs.
+    metadata: dict[str, Any]
 
 
-def facts_of(model: onnx.ModelProto) -> Facts:
-    """Read a graph; external data is not needed."""
+def facts_of(model: onnx.ModelProto, where: str = "the graph") -> Facts:
+    """Read a graph; external data is not needed. ModelError for metadata that cannot be."""
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     blocks: dict[str, dict[str, Any]] = {}
@@ -52,6 +54,7 @@ def facts_of(model: onnx.ModelProto) -> Facts:
             "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
             "producer": model.producer_name or None,
             "blocks": list(blocks.values()),
+            **({"state": state} if (state := state_of(model, where)) else {}),
         },
     )
 

@@ -59,7 +59,7 @@ def from_onnx(wanted: Wanted, files: SourceFiles, batch: AssetBatch) -> ModelSpe
                 where=str(data),
                 hint=_EXPORT_HINT,
             )
-    facts = facts_of(model)
+    facts = facts_of(model, str(path))
     found = _precision_of(model)
     variants = CONVERTIBLE if found == "fp32" else ()
     if precision not in (found, *variants):
