@@ -53,7 +53,7 @@ def execute(
                 _run(config, host, only, is_profiled or trace is not None, resume)
             )
         except asyncio.CancelledError:
-            warn("Cancelled. What was stored before is kept.")
+            warn(f"Cancelled. What was stored before is kept.{_way_on(config, resume)}")
             return INTERRUPTED
     summary = outcome.summary
     if trace is not None:
@@ -78,7 +78,8 @@ def execute(
     for line in (*_broken(host), *outcome.problems):
         warn(f"warning: {line}")
     if summary.run.is_interrupted:
-        warn(f"Interrupted: {_measured(summary)} of {len(summary.measurements)} cells measured.")
+        measured = f"{_measured(summary)} of {len(summary.measurements)} cells measured."
+        warn(f"Interrupted: {measured}{_way_on(config, resume)}")
         return INTERRUPTED
     return int(summary.is_failed)
 
@@ -115,7 +116,7 @@ def show_summary(summary: RunSummary, host: Host) -> None:
 async def _run(
     config: Config, host: Host, only: Sequence[str], is_profiled: bool, resume: bool | None
 ) -> pipeline.Outcome:
-    with _progress() as progress:
+    with _progress(is_continuing=bool(resume)) as progress:
         return await stoppable(
             lambda stop: pipeline.run(
                 config,
@@ -131,8 +132,8 @@ async def _run(
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
-    progress = make_progress()
+def _progress(*, is_continuing: bool) -> Iterator[Progress]:
+    progress = make_progress(is_continuing=is_continuing)
 
     async def tick() -> None:
         while True:
@@ -197,6 +198,12 @@ def _print_cells(planned: Sequence[Planned]) -> None:
 
 def _broken(host: Host) -> list[str]:
     return [f"{one.group} {one.name!r} was skipped: {one.error}" for one in host.problems]
+
+
+def _way_on(config: Config, resume: bool | None) -> str:
+    if resume is False and config.pool.durable:
+        return " The same command without --fresh goes on where it was."
+    return " The same command goes on where it was." if resume or config.pool.durable else ""
 
 
 def _measured(summary: RunSummary) -> int:

@@ -21,7 +21,8 @@ _REDRAW_S = 0.1
 class Progress:
     """Print a line when a cell begins and one when it is measured."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_continuing: bool = False) -> None:
+        self._is_continuing = is_continuing
         self.total = 0
         self.done = 0
 
@@ -33,9 +34,11 @@ class Progress:
                 if event.measured:
                     began = f"{event.run.started_at:%Y-%m-%d %H:%M} UTC"
                     self.say(
-                        f"Continuing run {event.run.id[:8]} of {began}: {event.measured} cells are "
-                        f"measured, {self.total} are left. --fresh starts anew."
+                        f"Continuing run {event.run.id[:8]} of {began}: {event.measured} of "
+                        f"{event.measured + self.total} cells are measured. --fresh starts anew."
                     )
+                elif self._is_continuing:
+                    self.say("Nothing to continue: no run of this configuration was cut short.")
             case events.CellStarted():
                 self.began(event)
             case events.CellProgress():
@@ -71,10 +74,10 @@ class Progress:
 class LiveProgress(Progress):
     """Print measured cells as lines, and below them what is going on."""
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Console, *, is_continuing: bool = False) -> None:
         from rich.live import Live
 
-        super().__init__()
+        super().__init__(is_continuing=is_continuing)
         self._out = out
         self._cell: Any = None
         self._phase = ""
@@ -152,7 +155,9 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02}"
 
 
-def make_progress() -> Progress:
-    """Return what suits stderr."""
+def make_progress(*, is_continuing: bool) -> Progress:
+    """Return what suits stderr; a run that `is_continuing` says also that there was nothing."""
     out = console(is_stderr=True)
-    return LiveProgress(out) if out.is_terminal else Progress()
+    if out.is_terminal:
+        return LiveProgress(out, is_continuing=is_continuing)
+    return Progress(is_continuing=is_continuing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -73,12 +74,21 @@ def test_a_killed_run_goes_on_where_it_was(folder: Path) -> None:
     summary = json.loads(again.stdout)
     run = summary["run"]
     assert f"Continuing run {run['id'][:8]} of" in again.stderr
-    assert "2 cells are measured, 2 are left. --fresh starts anew." in again.stderr
+    assert "2 of 4 cells are measured. --fresh starts anew." in again.stderr
     rows = summary["measurements"]
     assert [row["cell"]["batch_size"] for row in rows] == [1, 2, 3, 4]
     assert {row["run_id"] for row in rows} == {run["id"]}
     (resumed,) = run["resumed_at"]
     assert [row["started_at"] < resumed for row in rows] == [True, True, False, False]
+    # It has ended: nothing is left to continue, and that is said.
+    (folder / "bench.toml").write_text(PIPELINE.format(latency_ms=40).replace("1, 2, 3, 4", "1"))
+    process = subprocess.Popen(accel("--resume"), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith(b"Nothing to continue: ")
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130, said
+    assert "cells measured. The same command goes on where it was." in said
 
 
 def run(**options: Any) -> pipeline.Outcome:
