@@ -47,10 +47,31 @@ async def test_info_says_what_really_runs(worker: Worker) -> None:
     assert info.adapter and info.adapter.device == machine.processor_name()
 
 
-async def test_unset_threads_are_the_physical_cores(context: Context) -> None:
-    worker = await CpuPlugin().backend_create(None, context).start(Target("cpu"), context)
-    assert worker.info.threads == machine.usable_cores() >= 1
-    await worker.close()
+async def test_unset_threads_are_the_physical_cores_and_several_workers_share_them(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = await CpuPlugin().backend_create(None, context).start(Target("cpu"), context)
+    assert alone.info.threads == machine.usable_cores() >= 1
+    await alone.close()
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    backend = CpuPlugin().backend_create(None, context)
+    workers = [await backend.start(Target("cpu"), context) for _ in range(10)]
+    assert [worker.info.threads for worker in workers] == [8, 4, 2, 2, 1, 1, 1, 1, 1, 1]
+    model = await workers[1].load(models.tiny_mlp(context.assets))
+    assert model.details["threads"] == 4
+    for worker in workers:
+        await worker.close()
+    last = await backend.start(Target("cpu"), context)
+    assert last.info.threads == 8
+    await last.close()
+
+
+async def test_set_threads_are_not_shared(context: Context) -> None:
+    backend = CpuPlugin().backend_create(CpuSettings(threads=3), context)
+    workers = [await backend.start(Target("cpu"), context) for _ in range(2)]
+    assert [worker.info.threads for worker in workers] == [3, 3]
+    for worker in workers:
+        await worker.close()
 
 
 async def test_phases_are_measured(worker: Worker, context: Context) -> None:

@@ -17,7 +17,9 @@ __all__ = ["CpuPlugin", "CpuSettings"]
 class CpuSettings:
     """Configure native ONNX Runtime."""
 
-    #: Threads that share one run. Unset: one for each physical core this process may use.
+    #: Threads that share one run. Unset: one for each physical core this process may use, divided
+    #: by the workers there are when one is started: each of several with threads for all cores
+    #: would wait for the others' threads, and several be slower than one.
     threads: int | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.ge(1))
     )

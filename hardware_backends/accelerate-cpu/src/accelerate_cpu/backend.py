@@ -52,6 +52,7 @@ class CpuBackend(Backend):
 
     def __init__(self, settings: CpuSettings) -> None:
         self._settings = settings
+        self._workers: list[CpuWorker] = []
 
     async def discover(self) -> Sequence[Availability]:
         """Say whether onnxruntime is installed; imports nothing."""
@@ -87,16 +88,20 @@ class CpuBackend(Backend):
                     f"onnxruntime cannot be imported: {error}", where="cpu", hint=_INSTALL
                 ) from error
             raise
+        self._workers = [worker for worker in self._workers if not worker.is_closed]
+        share = max(1, machine.usable_cores() // (len(self._workers) + 1))
         info = WorkerInfo(
             target=TARGET,
             engine_version=version,
             adapter=AdapterInfo(device=machine.processor_name()),
             is_software=False,
             device_type="cpu",
-            threads=self._settings.threads or machine.usable_cores(),
+            threads=self._settings.threads or share,
             launch_ms=(time.perf_counter() - begin) * 1e3,
         )
-        return CpuWorker(info, self._settings, ctx, executor)
+        worker = CpuWorker(info, self._settings, ctx, executor)
+        self._workers.append(worker)
+        return worker
 
 
 def _engine_version() -> str:
@@ -125,7 +130,7 @@ class CpuWorker(Worker):
         self._id = uuid.uuid4().hex[:8]
         self._executor = executor  # one thread: a run never shares its threads with another
         self._stops: set[Callable[[], None]] = set()
-        self._is_closed = False
+        self.is_closed = False
         self._states = Sessions("cpu worker")
 
     async def load(self, spec: ModelSpec, options: LoadOptions | None = None) -> ModelHandle:
@@ -217,9 +222,9 @@ class CpuWorker(Worker):
         ONNX Runtime stops between two operators; a thread cannot be killed, so `kill` changes
         nothing.
         """
-        if self._is_closed:
+        if self.is_closed:
             return
-        self._is_closed = True
+        self.is_closed = True
         self._states.close_all()
         for stop in tuple(self._stops):
             stop()
@@ -265,14 +270,14 @@ class CpuWorker(Worker):
                 await asyncio.wait([waiting])
             raise
         except ModelError:
-            if self._is_closed:
+            if self.is_closed:
                 raise _closed() from None
             raise
         finally:
             self._stops.discard(stop)
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self.is_closed:
             raise _closed()
 
     def _find(self, model: ModelHandle) -> _Loaded:
