@@ -156,8 +156,8 @@ class PoolConfig:
     min_connections: int = attrs.field(default=0, validator=ge(0))
     #: Idle workers kept ready for each target in use, with its hottest models loaded.
     hot_spares: int = attrs.field(default=0, validator=ge(0))
-    #: Give a target more workers while its jobs wait long, and stop those it no longer needs.
-    #: Otherwise it has one, or `min_connections`.
+    #: Give a target more workers while its jobs wait long and the machine has cores to spare, and
+    #: stop those it no longer needs. Otherwise it has one, or `min_connections`.
     adaptive_scaling: bool = True
     #: A worker idle for longer is stopped, down to `min_connections`.
     idle_timeout: Seconds = Seconds(300.0)

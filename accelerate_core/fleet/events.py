@@ -90,9 +90,11 @@ class WorkerMemory(Happened):
 
 @attrs.frozen(kw_only=True)
 class Capacity(Happened):
-    """The machine's memory was looked at: what workers may still take."""
+    """The machine was looked at: memory that workers may still take, and its cores."""
 
     free_bytes: int
+    #: Part of all cores' time in use since it was looked at before: 0 to 1.
+    busy: float = 0.0
 
 
 @attrs.frozen(kw_only=True)

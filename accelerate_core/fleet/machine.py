@@ -83,7 +83,7 @@ class Machine:
             ev.WorkerProgress: self._progress,
             ev.SessionsOpen: self._sessions_open,
             ev.WorkerMemory: self._memory,
-            ev.Capacity: lambda event: self._pool.capacity(event.free_bytes),
+            ev.Capacity: lambda event: self._pool.capacity(event.free_bytes, event.busy),
             ev.ModelLoaded: self._model_loaded,
             ev.LoadFailed: self._load_failed,
             ev.Retire: lambda event: self._pool.retire(event.target),

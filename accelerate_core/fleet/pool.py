@@ -26,6 +26,8 @@ class Pool:
         self._desk = desk
         self._epochs: dict[str, int] = {}
         self.memory = Memory()
+        #: Part of the machine's cores that was in use lately.
+        self.busy = 0.0
         #: How workers were used, by the target they were started for.
         self.usages: dict[Target, Usage] = {}
         #: Targets whose number of workers may be wrong, in order of coming.
@@ -236,8 +238,9 @@ class Pool:
             self.unsettled[worker.target] = None
         self._keep_to_memory()
 
-    def capacity(self, free_bytes: int) -> None:
+    def capacity(self, free_bytes: int, busy: float) -> None:
         """Learn what workers may still take."""
+        self.busy = busy
         self.memory.free_bytes = free_bytes
         self.memory.started_since = 0
         self.unsettled.update(dict.fromkeys(self.usages))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many workers a target shall have, and which of them have to go.
 
-- A target gets more workers when its workers are busy and its jobs wait for `SCALE_UP_NS`; at
-  most twice as many as it has, and not again before `COOLDOWN_NS`.
+- A target gets more workers when its workers are busy and its jobs wait for `SCALE_UP_NS`, while
+  the machine has cores to spare; at most twice as many as it has, and not again before
+  `COOLDOWN_NS`.
 - It needs as many as had work at the same time within the last `idle_ns` (times the patience of
   its `Usage`), and spares; those beyond are stopped. A start after a stop doubles that patience,
   up to 64 times: no constant load starts and stops for ever.
@@ -29,6 +30,8 @@ SCALE_UP_NS = 2 * SECOND
 COOLDOWN_NS = 5 * SECOND
 #: Part of the slots in use from which on workers count as busy.
 BUSY = 0.8
+#: Part of the machine's cores in use from which on another worker makes nothing faster.
+CORES_BUSY = 0.85
 #: Models loaded on a spare.
 HOT_MODELS = 2
 
@@ -143,7 +146,7 @@ class Scaling:
         if usage.grown_ns is not None:
             at_ns = max(at_ns, usage.grown_ns + COOLDOWN_NS)
         if now >= at_ns:
-            if self._are_busy(workers):
+            if self._are_busy(workers) and self._pool.busy < CORES_BUSY:
                 waiting = sum(line.waiting for line in lines)
                 for _ in range(min(waiting, len(workers))):
                     if self._pool.has_room():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory is left to this process: of the machine, and of the cgroups it is in."""
+"""What is left to this process: memory of the machine and of the cgroups it is in, and cores."""
 
 from __future__ import annotations
 
@@ -21,6 +21,28 @@ def free_memory(root: Path = Path("/")) -> int:
 
     machine: int = psutil.virtual_memory().available
     return max(0, min([machine, *_rooms(root)]))
+
+
+class Cores:
+    """Tell how busy the machine's cores are, whoever uses them."""
+
+    def __init__(self) -> None:
+        self._before = _times()
+
+    def busy(self) -> float:
+        """Return which part of all cores' time was used since this was asked before: 0 to 1."""
+        before, self._before = self._before, _times()
+        total = self._before[0] - before[0]
+        return max(0.0, 1 - (self._before[1] - before[1]) / total) if total > 0 else 0.0
+
+
+def _times() -> tuple[float, float]:
+    """Return all cores' time since the machine was started, and what of it they idled; seconds."""
+    import psutil
+
+    times = psutil.cpu_times()._asdict()
+    guests = times.get("guest", 0.0) + times.get("guest_nice", 0.0)  # in user and nice already
+    return sum(times.values()) - guests, times["idle"] + times.get("iowait", 0.0)
 
 
 def _rooms(root: Path) -> Iterator[int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weigh workers and look at free memory every few seconds, where settings make use of it."""
+"""Weigh workers and look at free memory and cores now and then, where settings make use of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..fleet import events as ev
 from ..fleet.settings import FleetSettings
-from .capacity import free_memory
+from .capacity import Cores, free_memory
 
 if TYPE_CHECKING:
     from .workers import Workers
@@ -20,7 +20,8 @@ _log = logging.getLogger("accelerate.workers")
 
 #: Weighing reads every mapping of every process of a browser: not something to do often.
 WEIGH_S = 5.0
-LOOK_S = 2.0
+#: Jobs that call for another worker have waited for twice as long: what is seen is their load.
+LOOK_S = 1.0
 
 
 class Gauges:
@@ -72,7 +73,8 @@ class Gauges:
                     )
 
     async def _look(self) -> None:
+        cores = Cores()
         while True:
-            free_bytes = await asyncio.to_thread(free_memory)
-            self._post(ev.Capacity(at_ns=time.perf_counter_ns(), free_bytes=free_bytes))
+            free_bytes, busy = await asyncio.to_thread(lambda: (free_memory(), cores.busy()))
+            self._post(ev.Capacity(at_ns=time.perf_counter_ns(), free_bytes=free_bytes, busy=busy))
             await asyncio.sleep(LOOK_S)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import time
 from typing import Any
 
@@ -28,7 +29,7 @@ from accelerate_core.fleet.state import WorkerStatus
 from accelerate_core.protocols import Worker
 from accelerate_core.running import gauges
 from accelerate_core.running.agreement import agree
-from accelerate_core.running.capacity import free_memory
+from accelerate_core.running.capacity import Cores, free_memory
 from accelerate_core.running.failures import classify, ends_worker
 from accelerate_core.testing.fake import FakeBackend, FakeSettings
 
@@ -359,6 +360,18 @@ async def test_workers_are_weighed_only_where_somebody_cares(
         if weighs:
             assert fleet.runner._machine.fleet.workers["fake-1"].held_bytes == backend_memory
     assert not fleet.runner._tasks
+
+
+def test_cores_are_busy_with_what_is_neither_idle_nor_waiting_for_a_disk(monkeypatch) -> None:
+    import psutil
+
+    assert 0 <= Cores().busy() <= 1
+    times = collections.namedtuple("times", "user system idle iowait guest")
+    seen = [times(10, 5, 100, 5, 2), times(13, 5, 106, 6, 3), times(13, 5, 106, 6, 3)]
+    monkeypatch.setattr(psutil, "cpu_times", lambda: seen.pop(0))
+    cores = Cores()
+    assert cores.busy() == pytest.approx(0.3)  # what a guest uses is in user already
+    assert cores.busy() == 0  # no time has passed
 
 
 def test_free_memory_is_the_least_of_all_limits(tmp_path) -> None:

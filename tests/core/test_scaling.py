@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from accelerate_core.fleet import events as ev
 from accelerate_core.fleet import instructions as do
 from accelerate_core.fleet.machine import Machine
-from accelerate_core.fleet.scaling import COOLDOWN_NS, SCALE_UP_NS
+from accelerate_core.fleet.scaling import COOLDOWN_NS, CORES_BUSY, SCALE_UP_NS
 from accelerate_core.fleet.settings import SECOND, FleetSettings
 from accelerate_core.testing.simulation import World
 from accelerate_core.types import Target
@@ -55,6 +55,17 @@ def test_jobs_that_wait_long_for_busy_workers_get_more_of_them() -> None:
     one.run()
     assert all(ending.error is None for ending in one.endings.values())
     assert max(ending.ended_ns for ending in one.endings.values()) < 30 * SECOND
+
+
+def test_no_worker_is_added_where_the_cores_are_busy_already() -> None:
+    one = world(run_ns=SECOND)
+    flood(one, 60)
+    one.post(ev.Capacity(at_ns=one.now_ns, free_bytes=5_000 * MIB, busy=CORES_BUSY))
+    one.run(12 * SECOND)
+    assert len(one.alive) == 1
+    one.post(ev.Capacity(at_ns=one.now_ns, free_bytes=5_000 * MIB, busy=CORES_BUSY - 0.01))
+    one.run(30 * SECOND)
+    assert len(one.alive) == 4
 
 
 def test_steps_up_keep_a_distance_and_double_at_most() -> None:
