@@ -39,6 +39,11 @@ class Breaker:
         self._permits = 0
         self._calls = _new_window(settings)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether every call is permitted."""
+        return self._state is BreakerState.CLOSED
+
     def state(self, now_ns: int) -> BreakerState:
         """Return its state; it is OPEN until a call asks for permission after its wait."""
         self._expire(now_ns)
@@ -79,7 +84,8 @@ class Breaker:
 
     def record(self, now_ns: int, period: int, *, is_failed: bool, is_slow: bool) -> None:
         """Learn how a permitted call ended."""
-        self._expire(now_ns)
+        if self._state is BreakerState.HALF_OPEN:
+            self._expire(now_ns)
         if period != self._period:
             return
         calls, settings = self._calls, self._settings
@@ -123,19 +129,18 @@ class _LastCalls:
     def __init__(self, size: int) -> None:
         self._size = size
         self._ends: deque[tuple[bool, bool]] = deque()
+        self.count = 0
         self.failed = 0
         self.slow = 0
-
-    @property
-    def count(self) -> int:
-        return len(self._ends)
 
     def add(self, now_ns: int, is_failed: bool, is_slow: bool) -> None:
         ends = self._ends
         ends.append((is_failed, is_slow))
         self.failed += is_failed
         self.slow += is_slow
-        if len(ends) > self._size:
+        if self.count < self._size:
+            self.count += 1
+        else:
             was_failed, was_slow = ends.popleft()
             self.failed -= was_failed
             self.slow -= was_slow

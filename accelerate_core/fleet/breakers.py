@@ -32,8 +32,11 @@ class Breakers:
         self._settings = settings
         self._latencies = latencies
         self._of: dict[Circuit, Breaker] = {}
+        self._circuits: dict[Breaker, Circuit] = {}
         #: Those that are not closed, in order of opening.
-        self._tripped: dict[Circuit, Breaker] = {}
+        self._tripped: dict[Breaker, Circuit] = {}
+        #: (model, target) -> the breakers of its attempts.
+        self._both: dict[tuple[str, Target], tuple[Breaker, Breaker]] = {}
         #: Jobs may be placed that could not be, or have to go elsewhere, since this was unset.
         self.has_changed = False
 
@@ -43,7 +46,7 @@ class Breakers:
             return _NONE
         return frozenset(
             target
-            for (only, target), breaker in self._tripped.items()
+            for breaker, (only, target) in self._tripped.items()
             if only in (None, model) and not breaker.permits(now_ns)
         )
 
@@ -53,7 +56,7 @@ class Breakers:
         None: when a probe ends that is under way.
         """
         moments: dict[Target, list[int | None]] = {}
-        for (only, target), breaker in self._tripped.items():
+        for breaker, (only, target) in self._tripped.items():
             if only in (None, model) and not breaker.permits(now_ns):
                 moments.setdefault(target, []).append(breaker.permits_at_ns())
         known = [
@@ -71,13 +74,14 @@ class Breakers:
         """Count an attempt in; one that asked nobody for permission is not counted."""
         if self._settings is None:
             return
-        target = attempt.worker.target
-        for circuit in ((None, target), (attempt.model, target)):
-            breaker = self._of.get(circuit)
-            if breaker is None:
-                breaker = self._of[circuit] = Breaker(self._settings)
+        model, target = attempt.model, attempt.worker.target
+        both = self._both.get((model, target))
+        if both is None:
+            both = self._breaker((None, target)), self._breaker((model, target))
+            self._both[model, target] = both
+        for breaker in both:
             if (period := breaker.acquire(now_ns)) is not None:
-                attempt.calls[circuit] = period
+                attempt.calls[breaker] = period
 
     def answered(self, attempt: Attempt, now_ns: int) -> None:
         """Learn that an attempt was answered."""
@@ -108,24 +112,28 @@ class Breakers:
         return usual is not None and took_ns > self._settings.slow_call_factor * usual.p50_ns
 
     def _record(self, attempt: Attempt, now_ns: int, *, is_failed: bool, is_slow: bool) -> None:
-        for circuit, period in attempt.calls.items():
-            breaker = self._of[circuit]
+        for breaker, period in attempt.calls.items():
             breaker.record(now_ns, period, is_failed=is_failed, is_slow=is_slow)
-            self._note(circuit, breaker, now_ns)
+            self._note(breaker)
         attempt.calls.clear()
 
     def _release(self, attempt: Attempt, now_ns: int) -> None:
-        for circuit, period in attempt.calls.items():
-            breaker = self._of[circuit]
+        for breaker, period in attempt.calls.items():
             breaker.release(now_ns, period)
-            self._note(circuit, breaker, now_ns)
+            self._note(breaker)
         attempt.calls.clear()
 
-    def _note(self, circuit: Circuit, breaker: Breaker, now_ns: int) -> None:
-        was_tripped = circuit in self._tripped
-        if breaker.state(now_ns) is BreakerState.CLOSED:
-            self._tripped.pop(circuit, None)
-        else:
-            self._tripped[circuit] = breaker
-            was_tripped = True
-        self.has_changed = self.has_changed or was_tripped
+    def _note(self, breaker: Breaker) -> None:
+        if not breaker.is_closed:
+            self._tripped[breaker] = self._circuits[breaker]
+        elif self._tripped.pop(breaker, None) is None:
+            return
+        self.has_changed = True
+
+    def _breaker(self, circuit: Circuit) -> Breaker:
+        breaker = self._of.get(circuit)
+        if breaker is None:
+            assert self._settings is not None
+            breaker = self._of[circuit] = Breaker(self._settings)
+            self._circuits[breaker] = circuit
+        return breaker

@@ -211,7 +211,7 @@ class Jobs:
             job.tell(self._desk.fleet.now_ns, f"{target} cannot be started", error.info.message)
             if not job.targets:
                 self.fail(job, no_majority(job) if job.copies > job.asked.copies else error)
-            elif not self._desk.queue.is_parked(job.id):
+            elif not self._desk.queue.is_parked(job):
                 self._desk.queue.add(job)
 
     def due(self, job: JobState) -> None:
@@ -226,7 +226,7 @@ class Jobs:
 
     def _is_delayed(self, job: JobState) -> bool:
         # Not by its status: another copy of it may run meanwhile.
-        return self._desk.queue.is_parked(job.id) and job.status is not JobStatus.PERSISTING
+        return self._desk.queue.is_parked(job) and job.status is not JobStatus.PERSISTING
 
     def _count_failure(self, job: JobState) -> None:
         job.failures += 1
@@ -305,7 +305,7 @@ class Jobs:
         desk = self._desk
         for attempt in job.answered.values():  # those nobody compared
             desk.breakers.dropped(attempt, desk.fleet.now_ns)
-        desk.queue.discard(job.id)
+        desk.queue.discard(job)
         desk.jobs.pop(job.id, None)
         if desk.is_draining and not desk.jobs:
             self._pool.stop_idle()

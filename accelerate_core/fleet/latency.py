@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
+from typing import Generic, TypeVar
 
 from ..types import Target
 from .policy import Latency
@@ -13,53 +14,66 @@ from .policy import Latency
 WINDOW = 128
 ENOUGH = 5
 
-
 #: Attempts of any model by which the pace of the fleet is judged.
 PACE = 15
 
+Number = TypeVar("Number", int, float)
 
-class _Series:
-    """Durations in order of coming and in order of length."""
 
-    def __init__(self) -> None:
-        self.recent: deque[int] = deque()
-        self.sorted: list[int] = []
+class _Series(Generic[Number]):
+    """The last numbers in order of coming and in order of size."""
 
-    def add(self, took_ns: int) -> None:
-        if len(self.recent) == WINDOW:
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.recent: deque[Number] = deque()
+        self.sorted: list[Number] = []
+
+    def add(self, number: Number) -> None:
+        if len(self.recent) == self.window:
             del self.sorted[bisect.bisect_left(self.sorted, self.recent.popleft())]
-        self.recent.append(took_ns)
-        bisect.insort(self.sorted, took_ns)
+        self.recent.append(number)
+        bisect.insort(self.sorted, number)
+
+    def percentile(self, part: int) -> Number:
+        return self.sorted[len(self.sorted) * part // 100]
 
 
 class Latencies:
     """Remember how long attempts took."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, Target], _Series] = {}
+        self._series: dict[tuple[str, Target], _Series[int]] = {}
         #: How many times their median the last attempts took.
-        self._pace: deque[float] = deque(maxlen=PACE)
+        self._pace: _Series[float] = _Series(PACE)
 
     def add(self, model: str, target: Target, took_ns: int) -> None:
         """Learn how long an attempt took from dispatch to answer."""
         series = self._series.get((model, target))
         if series is None:
-            series = self._series[model, target] = _Series()
+            series = self._series[model, target] = _Series(WINDOW)
         elif len(series.sorted) >= ENOUGH:
-            self._pace.append(took_ns / max(1, series.sorted[len(series.sorted) // 2]))
+            self._pace.add(took_ns / max(1, series.percentile(50)))
         series.add(took_ns)
 
     def slowdown(self) -> float:
         """Return how many times longer than usual attempts take lately, at least 1."""
-        if len(self._pace) < ENOUGH:
+        if len(self._pace.sorted) < ENOUGH:
             return 1.0
-        return max(1.0, sorted(self._pace)[len(self._pace) // 2])
+        return max(1.0, self._pace.percentile(50))
+
+    def usual_ns(self, model: str, target: Target, calls: int) -> float | None:
+        """Return what nearly all attempts take, or would at the pace the fleet has now.
+
+        None for fewer than `calls` attempts.
+        """
+        series = self._series.get((model, target))
+        if series is None or len(series.sorted) < max(calls, ENOUGH):
+            return None
+        return max(series.percentile(95), series.percentile(50) * self.slowdown())
 
     def of(self, model: str, target: Target) -> Latency | None:
         """Return what is known; None for fewer than `ENOUGH` attempts."""
         series = self._series.get((model, target))
         if series is None or len(series.sorted) < ENOUGH:
             return None
-        took = series.sorted
-        p50, p95 = (took[min(len(took) - 1, len(took) * part // 100)] for part in (50, 95))
-        return Latency(p50, p95, len(took))
+        return Latency(series.percentile(50), series.percentile(95), len(series.sorted))

@@ -22,12 +22,8 @@ def hung_after_ns(desk: Desk, attempt: Attempt) -> int:
 
 
 def _usual_ns(desk: Desk, attempt: Attempt) -> float | None:
-    """Return what nearly all attempts take, or would at the pace the fleet has now."""
-    latencies = desk.fleet.latencies
-    usual = latencies.of(attempt.model, attempt.worker.target)
-    if usual is None or usual.count < desk.settings.overdue_calls:
-        return None
-    return max(usual.p95_ns, usual.p50_ns * latencies.slowdown())
+    calls = desk.settings.overdue_calls
+    return desk.fleet.latencies.usual_ns(attempt.model, attempt.worker.target, calls)
 
 
 def quiet_ns(attempt: Attempt, now_ns: int) -> int:

@@ -175,7 +175,7 @@ class Placing:
         desk.breakers.begin(attempt, desk.fleet.now_ns)
         job.tell(desk.fleet.now_ns, "hedged" if is_hedge else "placed", worker.id)
         if job.missing <= 0:
-            desk.queue.discard(job.id)
+            desk.queue.discard(job)
         elif not is_hedge:
             desk.queue.add(job)  # its next copy has to go elsewhere
         worker.jobs[job.id] = job

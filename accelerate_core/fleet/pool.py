@@ -284,5 +284,5 @@ class Pool:
         queue = self._desk.queue
         for job in queue.avoiding(worker_id):
             job.tried = tuple(one for one in job.tried if one != worker_id)
-            if not queue.is_parked(job.id):
+            if not queue.is_parked(job):
                 queue.add(job)

@@ -61,13 +61,10 @@ class Queue:
     """Keep waiting jobs; those that wait for a moment, not for a worker, are parked."""
 
     def __init__(self) -> None:
-        #: The entry of each job that is in a line.
-        self._entries: dict[str, _Entry] = {}
         self._jobs: dict[str, JobState] = {}
-        self._line_of: dict[str, Line] = {}
         self._lines: dict[Kind, Line] = {}
         #: Lines whose head may be asked about.
-        self._open: dict[Kind, Line] = {}
+        self._open: dict[Line, None] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -83,37 +80,36 @@ class Queue:
 
     def add(self, job: JobState) -> None:
         """Let a job wait for a worker, or move it to the line where it belongs by now."""
-        self._leave_line(job.id)
+        self._leave_line(job)
         self._jobs[job.id] = job
         kind = (job.targets, job.model, job.asked.task, job.avoids)
         line = self._lines.get(kind)
         if line is None:
-            line = self._lines[kind] = self._open[kind] = Line(kind)
+            line = self._lines[kind] = Line(kind)
+            self._open[line] = None
         self._count += 1
-        entry = (job.rank_ns, job.number, self._count, job)
+        job.line, job.entry = line, self._count
         line.worst_ns = max(line.worst_ns, job.rank_ns) if line.waiting else job.rank_ns
-        heapq.heappush(line.entries, entry)
+        heapq.heappush(line.entries, (job.rank_ns, job.number, job.entry, job))
         line.waiting += 1
-        self._entries[job.id] = entry
-        self._line_of[job.id] = line
 
     def park(self, job: JobState) -> None:
         """Let a job wait for a moment: it counts, and no worker is sought for it until `add`."""
-        self._leave_line(job.id)
+        self._leave_line(job)
         self._jobs[job.id] = job
 
-    def is_parked(self, job_id: str) -> bool:
+    def is_parked(self, job: JobState) -> bool:
         """Whether a job waits for a moment."""
-        return job_id in self._jobs and job_id not in self._line_of
+        return job.line is None and job.id in self._jobs
 
-    def discard(self, job_id: str) -> None:
+    def discard(self, job: JobState) -> None:
         """Forget a job, where it waits at all."""
-        if self._jobs.pop(job_id, None) is not None:
-            self._leave_line(job_id)
+        if self._jobs.pop(job.id, None) is not None:
+            self._leave_line(job)
 
     def avoiding(self, worker_id: str) -> list[JobState]:
         """Return the jobs that keep away from a worker."""
-        found = [job for job in self._jobs.values() if self.is_parked(job.id)]
+        found = [job for job in self._jobs.values() if job.line is None]
         for line in self._lines.values():
             if worker_id in line.kind[3]:
                 found += self.members(line)
@@ -128,39 +124,39 @@ class Queue:
     def head(self, line: Line) -> JobState:
         """Return the job of a line that comes next."""
         entries = line.entries
-        while self._entries.get(entries[0][3].id) is not entries[0]:
+        while not _waits(entries[0]):
             heapq.heappop(entries)
         return entries[0][3]
 
     def members(self, line: Line) -> list[JobState]:
         """Return the jobs of a line, in no order."""
-        return [one[3] for one in line.entries if self._entries.get(one[3].id) is one]
+        return [one[3] for one in line.entries if _waits(one)]
 
     def best(self) -> Line | None:
         """Return the line whose head comes next, of those that may be asked about."""
         if len(self._open) == 1:
-            return next(iter(self._open.values()))
-        return min(self._open.values(), key=self._rank, default=None)
+            return next(iter(self._open))
+        return min(self._open, key=self._rank, default=None)
 
     def close(self, line: Line) -> None:
         """Ask about a line no more until something opens it."""
-        self._open.pop(line.kind, None)
+        self._open.pop(line, None)
 
     def open_for(self, freed: Target) -> None:
         """Ask again about lines that a worker of this target may serve."""
-        for kind, line in self._lines.items():
+        for line in self._lines.values():
             if line.target.covers(freed):
-                self._open[kind] = line
+                self._open[line] = None
 
     def open_starved(self) -> None:
         """Ask again about lines for which there is no worker at all."""
-        for kind, line in self._lines.items():
+        for line in self._lines.values():
             if line.is_starved:
-                self._open[kind] = line
+                self._open[line] = None
 
     def open_all(self) -> None:
         """Ask again about every line: nobody knows what has changed for whom."""
-        self._open.update(self._lines)
+        self._open.update(dict.fromkeys(self._lines.values()))
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -168,15 +164,21 @@ class Queue:
         head = self.head(line)
         return head.rank_ns, head.number
 
-    def _leave_line(self, job_id: str) -> None:
-        line = self._line_of.pop(job_id, None)
+    def _leave_line(self, job: JobState) -> None:
+        line = job.line
         if line is None:
             return
-        del self._entries[job_id]
+        job.line = None
+        job.entry = 0
         line.waiting -= 1
         if not line.waiting:
             del self._lines[line.kind]
-            self._open.pop(line.kind, None)
+            self._open.pop(line, None)
         elif len(line.entries) > 2 * line.waiting + _MANY:
-            line.entries = [one for one in line.entries if self._entries.get(one[3].id) is one]
+            line.entries = [one for one in line.entries if _waits(one)]
             heapq.heapify(line.entries)
+
+
+def _waits(entry: _Entry) -> bool:
+    """Whether a job has not left since this entry of it was made."""
+    return entry[3].entry == entry[2]

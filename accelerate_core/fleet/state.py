@@ -8,15 +8,19 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from ..types import Target, WorkerInfo
+from .breaker import Breaker
 from .group import Group
 from .instructions import Chapter
 from .latency import WINDOW, Latencies
 from .policy import JobView, Latency, WorkerView
+
+if TYPE_CHECKING:
+    from .queue import Line
 
 
 class WorkerStatus(enum.StrEnum):
@@ -125,7 +129,7 @@ class Attempt:
     is_overdue: bool = False
     check_at_ns: int | None = None  #: when it is looked at for being overdue
     #: The circuits it counts in, and since which of their periods.
-    calls: dict[tuple[str | None, Target], int] = attrs.field(factory=dict)
+    calls: dict[Breaker, int] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -133,6 +137,9 @@ class JobState:
     """One job until it is answered."""
 
     asked: JobView  #: as it was submitted
+    id: str = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.asked.id, takes_self=True)
+    )
     #: Targets still worth trying, best first.
     targets: tuple[Target, ...]
     model: str  #: the asked one, or a degraded one
@@ -161,10 +168,9 @@ class JobState:
     hedge_at_ns: int | None = None
     story: list[Chapter] = attrs.field(factory=list)
 
-    @property
-    def id(self) -> str:
-        """The job's id."""
-        return self.asked.id
+    #: The line it waits in, and its entry there.
+    line: Line | None = None
+    entry: int = 0
 
     @property
     def recover_until_ns(self) -> int | None:

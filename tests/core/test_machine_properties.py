@@ -529,7 +529,7 @@ class FleetPromises(RuleBasedStateMachine):
                 continue
             breaker = breakers._of[circuit]
             probing = sum(
-                attempt.calls.get(circuit) == breaker._period
+                attempt.calls.get(breaker) == breaker._period
                 for job in self.machine.jobs.values()
                 for attempt in (*job.live.values(), *job.answered.values())
             )
