@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
     import psutil
 
 TAG_VARIABLE = "ACCELERATE_LAUNCH"
@@ -171,6 +174,18 @@ def _in_sessions(sessions: Collection[int], known: Collection[int]) -> Iterator[
         with contextlib.suppress(OSError, psutil.Error):
             if os.getsid(pid) in ours:
                 yield psutil.Process(pid)
+
+
+def end(child: Process, *, kill: bool = False) -> None:
+    """Ask a child that was not waited for yet to end, or `kill` it.
+
+    asyncio's own methods look first whether it has ended, which takes its exit status away from
+    the watcher that waits for it.
+    """
+    number = signal.SIGKILL if kill and os.name == "posix" else signal.SIGTERM
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(child.pid, number)
 
 
 def kill(tag: str, session: int | None = None) -> int:

@@ -167,23 +167,20 @@ class ProcessLaunched(Launched):
 
     async def close(self, *, kill: bool = False) -> None:
         """End it; see `Launched.close`."""
-        if kill and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        if kill:
+            processes.end(self._process, kill=True)
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(kill))
         # A cancelled caller does not stop the cleaning up.
         await asyncio.shield(self._closing)
 
     async def _close(self, kill: bool) -> None:
-        if self._process.returncode is None and not kill:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
+        if not kill:
+            processes.end(self._process)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), _POLITE_S)
         for helper in self._helpers:
-            with contextlib.suppress(ProcessLookupError):
-                helper.terminate()
+            processes.end(helper)
         await asyncio.to_thread(self._scene.strike, self.pid, grace_s=0.0 if kill else _REST_S)
         await self.wait_gone()
         for helper in self._helpers:

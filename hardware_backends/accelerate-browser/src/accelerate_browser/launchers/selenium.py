@@ -7,7 +7,6 @@ Selenium is for the life of a browser, never for data. Its calls block and run i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -194,8 +193,7 @@ class SeleniumLaunched(Launched):
                 await asyncio.to_thread(processes.kill, self.tag, self._session.driver_pid)
                 await quitting
         if self._server is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._server.terminate()
+            processes.end(self._server)
         if self._gone is None:
             self._gone = self._scene.gone(None)
         session = self._session.driver_pid
