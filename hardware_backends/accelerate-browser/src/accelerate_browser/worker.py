@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
-from accelerate_core.errors import ModelError, SessionLost, Unsupported, WorkerLost, did_you_mean
+from accelerate_core.errors import ModelError, Unsupported, WorkerLost, did_you_mean
 from accelerate_core.fleet.policy import Mend
 from accelerate_core.inputs import check_inputs
 from accelerate_core.protocols import Context, SessionId, Worker
@@ -26,18 +26,18 @@ from accelerate_core.types import (
     Phases,
     Result,
     TensorRef,
-    TensorSpec,
     WorkerEvent,
     WorkerEventKind,
     WorkerInfo,
 )
 
-from . import codec, happenings, mending
+from . import happenings, mending
 from .bridge import Answer, Bridge, Build, Connection
-from .codec import OnPage, Raw, Sendable
+from .codec import Sendable
 from .hookspecs.engine import EngineModule
 from .hookspecs.launcher import Launched
-from .messages import Done, Fetch, Release, Run
+from .kept import KeptTensors
+from .messages import Done, Run
 from .models import Loader, SizedModel
 from .problems import Interrupted
 from .settings import BrowserSettings
@@ -81,8 +81,10 @@ class BrowserWorker(Worker):
         self._parts = parts
         self._settings = settings
         self._ctx = ctx
-        #: The page's end of the bridge, for measuring the bridge itself.
+        #: The bridge's end of the page's socket; another one when the page was loaded anew.
         self.connection = parts.connection
+        #: The browser it lives in: `pid` and `tag` find its processes.
+        self.launched = parts.launched
         self._module = module
         self._models: dict[str, SizedModel] = {}  # by handle id
         self._numbers = itertools.count(1)
@@ -109,6 +111,9 @@ class BrowserWorker(Worker):
         self._parts.hub.workers.pop(self.id, None)
         self.connection, self.id = connection, connection.id
         self._parts.hub.workers[self.id] = self
+        self.tensors = KeptTensors(
+            connection, self._parts.hub, str(self.info.target), self._request
+        )
         self._forget()
         connection.explain = self._autopsy.explain
         connection.lost.add_done_callback(self._on_lost)
@@ -122,7 +127,7 @@ class BrowserWorker(Worker):
 
     def _forget(self) -> None:
         self._models.clear()
-        self._sessions = Sessions(str(self.info.target), self)
+        self._sessions = Sessions(str(self.info.target), self.tensors)
 
     # --- models -------------------------------------------------------------------------------
 
@@ -169,7 +174,10 @@ class BrowserWorker(Worker):
         _check_keep(model.spec, keep)
         tensors: dict[str, Sendable] = {}
         for key, value in inputs.items():
-            tensors[key] = await self._ref(value) if isinstance(value, TensorRef) else value
+            if isinstance(value, TensorRef):
+                tensors[key] = await self.tensors.sendable(value)
+            else:
+                tensors[key] = value
         async with loaded.at(inputs) as (name, phases):
             begin = time.perf_counter()
             answer = await self._request(
@@ -181,7 +189,7 @@ class BrowserWorker(Worker):
         assert isinstance(done, Done)
         ran_ms = done.in_page_ms
         return Result(
-            outputs={key: self._output(key, value) for key, value in answer.tensors.items()},
+            outputs={key: self.tensors.output(key, value) for key, value in answer.tensors.items()},
             phases=attrs.evolve(
                 phases,
                 in_page_ms=ran_ms,
@@ -221,61 +229,11 @@ class BrowserWorker(Worker):
 
     async def fetch(self, ref: TensorRef) -> Array:
         """Copy a kept tensor to the host; ModelError when it is not here any more."""
-        return codec.to_array(await self.fetch_raw(ref))
-
-    async def fetch_raw(self, ref: TensorRef) -> Raw:
-        """Copy a kept tensor to the host as it crosses: little-endian bytes."""
-        self._check_ref(ref)
-        answer = await self._request(lambda id, _: Fetch(id=id, ref=ref.id))
-        (tensor,) = answer.tensors.values()
-        if isinstance(tensor, OnPage):
-            raise WorkerLost("the page answered a fetch without bytes", where=str(self.info.target))
-        return tensor
+        return await self.tensors.fetch(ref)
 
     async def release(self, ref: TensorRef) -> None:
         """Drop a kept tensor; one that is gone with its device is no error."""
-        if ref.worker_id == self.id and ref.epoch < self._epoch:
-            return
-        self._check_ref(ref)
-        await self._request(lambda id, _: Release(id=id, ref=ref.id))
-
-    async def _ref(self, value: TensorRef) -> Sendable:
-        if value.worker_id == self.id:
-            self._check_ref(value)
-            return OnPage(value.id, value.spec.dtype, _sizes(value))
-        owner = self._parts.hub.workers.get(value.worker_id)
-        reason = "which is gone or no page"
-        if owner is not None:
-            try:
-                return await owner.fetch_raw(value)
-            except (WorkerLost, ModelError) as error:
-                # The loss of another worker is none of this one.
-                reason = f"and gone: {error.info.message}"
-        raise SessionLost(
-            f"tensor {value.spec.name!r} is on {value.worker_id}, {reason}",
-            where=str(self.info.target),
-            hint="Run the model that made it again, or fetch it in time, and pass the array.",
-        )
-
-    def holds(self, ref: TensorRef) -> bool:
-        """Whether a kept tensor was made here, and with the device there is now."""
-        return (ref.worker_id, ref.epoch) == (self.id, self._epoch)
-
-    def _check_ref(self, ref: TensorRef) -> None:
-        if not self.holds(ref):
-            lost = ref.worker_id == self.id
-            raise ModelError(
-                f"tensor {ref.spec.name!r} is gone: "
-                + ("the page's device was lost since" if lost else "it is on another worker"),
-                where=str(self.info.target),
-                hint="Run the model that made it again." if lost else None,
-            )
-
-    def _output(self, name: str, tensor: Raw | OnPage) -> Array | TensorRef:
-        if isinstance(tensor, Raw):
-            return codec.to_array(tensor)
-        spec = TensorSpec(name, tensor.dtype, tuple(tensor.shape))
-        return TensorRef(self.id, self._epoch, tensor.ref, spec)
+        await self.tensors.release(ref)
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -303,7 +261,7 @@ class BrowserWorker(Worker):
 
     async def memory(self) -> int | None:
         """Return the PSS of the browser's process tree in bytes, or None where unknown."""
-        return await asyncio.to_thread(self._parts.launched.memory)
+        return await asyncio.to_thread(self.launched.memory)
 
     async def events(self) -> AsyncIterator[WorkerEvent]:
         """Yield device losses, logs, and at last LOST when the page went without being asked."""
@@ -316,7 +274,7 @@ class BrowserWorker(Worker):
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(kill))
         elif kill:
-            await self._parts.launched.close(kill=True)
+            await self.launched.close(kill=True)
         # A cancelled caller does not stop the cleaning up.
         await asyncio.shield(self._closing)
 
@@ -333,7 +291,7 @@ class BrowserWorker(Worker):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await parts.launched.close(kill=kill)
+            await self.launched.close(kill=kill)
         finally:
             parts.lease.release()
             self._events.put_nowait(None)
@@ -371,20 +329,12 @@ class BrowserWorker(Worker):
     def _tell_progress(self, doing: str) -> None:
         self._events.put_nowait(WorkerEvent(kind=WorkerEventKind.PROGRESS, message=doing))
 
-    @property
-    def _epoch(self) -> int:
-        return self.connection.device_losses
-
     def _model(self, model: ModelHandle) -> SizedModel:
         if model.id not in self._models:
             raise ModelError(
                 f"model {model.spec.name!r} is not loaded here", where=str(self.info.target)
             )
         return self._models[model.id]
-
-
-def _sizes(ref: TensorRef) -> tuple[int, ...]:
-    return tuple(size for size in ref.spec.shape if isinstance(size, int))
 
 
 def _check_keep(spec: ModelSpec, keep: Collection[str]) -> None:

@@ -43,7 +43,7 @@ def _children() -> set[int]:
 
 
 def _tree(worker: Any) -> list[psutil.Process]:
-    root = psutil.Process(worker._parts.launched.pid)
+    root = psutil.Process(worker.launched.pid)
     return [root, *root.children(recursive=True)]
 
 

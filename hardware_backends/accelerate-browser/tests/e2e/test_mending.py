@@ -63,7 +63,7 @@ async def test_a_page_is_mended_doubted_and_at_last_lost_by_a_crash(
     worker = await start(browser)
     heard = Heard(worker)
     handle = await _compute(worker, context)
-    browser_pid = worker._parts.launched.pid
+    browser_pid = worker.launched.pid
     for how in (Mend.DEVICE, Mend.PAGE):
         await worker.mend(how)
         with pytest.raises(ModelError, match="not loaded"):
@@ -106,13 +106,13 @@ async def test_a_socket_that_is_reset_is_a_lost_connection_and_a_killed_browser_
     worker = await start("wasm:chromium-headless-shell")
     heard = Heard(worker)
     await _page_process(worker)
-    worker.connection._transport.abort()
+    worker.connection.abort()
     _, lost = await heard.next(WorkerEventKind.LOST)
     assert lost.data["reason"] == "connection"
     await worker.close(kill=True)
 
     worker = await start("wasm:chromium-headless-shell")
     heard = Heard(worker)
-    psutil.Process(worker._parts.launched.pid).kill()
+    psutil.Process(worker.launched.pid).kill()
     _, lost = await heard.next(WorkerEventKind.LOST)
     assert lost.data["reason"] == "crash" and "signal 9" in lost.message

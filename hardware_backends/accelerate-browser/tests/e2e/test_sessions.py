@@ -39,7 +39,7 @@ def _pages(runner: Runner) -> dict[str, Any]:
 
 
 def _kill(worker: Any) -> None:
-    os.kill(worker._parts.launched.pid, signal.SIGKILL)
+    os.kill(worker.launched.pid, signal.SIGKILL)
 
 
 async def test_a_session_outlives_its_browser(runner: Runner, context: Context) -> None:

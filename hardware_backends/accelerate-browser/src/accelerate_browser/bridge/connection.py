@@ -47,8 +47,6 @@ Build = Callable[[int, tuple[TensorHeader, ...]], Request]
 
 _CLOSE_S = 2.0
 _CANCEL_S = 0.2
-#: Turns between two questions for a sign of life in which an idle page is left alone.
-_REST_TURNS = 3
 
 
 class Connection:
@@ -97,6 +95,16 @@ class Connection:
     def is_silent(self) -> bool:
         """Whether it left more than one question for a sign of life unanswered."""
         return self._unanswered_pings >= 2
+
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """The page's end of the socket; None when it is gone."""
+        address = self._transport.get_extra_info("peername")
+        return (address[0], address[1]) if address else None
+
+    def abort(self) -> None:
+        """Break the socket as a network does: the page is lost when that is noticed."""
+        self._transport.abort()
 
     # --- asking -------------------------------------------------------------------------------
 
@@ -268,12 +276,12 @@ class Connection:
     ) -> None:
         """Ask for signs of life until the page is lost or gives none for `timeout_s`.
 
-        A page that works on nothing is asked every fourth turn, one that owes an answer twice in
-        a turn. One that left two questions unanswered is silent: `tell` gets how long in
-        milliseconds, again at each turn, and None once the page is heard. Turns are counted, not
-        seconds: a host that was busy itself doubts and loses nobody.
+        A page is asked once in a turn, idle or not, and twice while it owes an answer. One that
+        left two questions unanswered is silent: `tell` gets how long in milliseconds, again at
+        each turn, and None once the page is heard. Turns are counted, not seconds: a host that was
+        busy itself doubts and loses nobody.
         """
-        missed_s, was_silent, asked_at, rested = 0.0, False, 0.0, _REST_TURNS
+        missed_s, was_silent = 0.0, False
         pings = itertools.count(1)
         while True:
             turn_s = interval_s / 2 if self._unanswered_pings else interval_s
@@ -287,17 +295,10 @@ class Connection:
                 return
             if self.is_silent:
                 was_silent = True
-                # A page that nobody asked for a while was not silent all that time.
-                since = max(self._heard_at, asked_at - interval_s)
-                tell((time.monotonic() - since) * 1e3)
+                tell((time.monotonic() - self._heard_at) * 1e3)
             elif was_silent:
                 was_silent = False
                 tell(None)
-            if not self._unanswered_pings:
-                if not self._waiting and rested < _REST_TURNS:
-                    rested += 1
-                    continue
-                asked_at, rested = time.monotonic(), 0
             self._unanswered_pings += 1
             await self._tell_soon(Ping(sequence=next(pings)), turn_s)
 
