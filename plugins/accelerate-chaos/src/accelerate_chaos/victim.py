@@ -47,7 +47,7 @@ class Victim:
         """The page's socket as the relay has it; None without a relay, or when it is gone."""
         if self._relay is None:
             return None
-        address = self.connection._transport.get_extra_info("peername")
+        address = self.connection.peer
         return self._relay.link(address) if address else None
 
     def root(self) -> psutil.Process:
@@ -55,7 +55,7 @@ class Victim:
         import psutil
 
         try:
-            return psutil.Process(self.worker._parts.launched.pid)
+            return psutil.Process(self.worker.launched.pid)
         except psutil.NoSuchProcess:
             raise WorkerLost("its browser is gone already", where=self.name) from None
 
