@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import platform
@@ -30,13 +31,22 @@ class Options:
     """Say how much is measured."""
 
     quick: bool = False
-    is_soak: bool = False  #: hours are welcome
-    minutes: float = 30.0  #: of a soak
+    minutes: float | None = None  #: of a soak; None for its own
+    number: int | None = None  #: of what a soak counts; None for its own
     only: tuple[str, ...] = ()  #: browsers; empty for all
+    stop: asyncio.Event = attrs.field(factory=asyncio.Event)  #: set: end, and keep what was seen
 
     def count(self, full: int, quick: int) -> int:
         """Return how often something is repeated."""
         return quick if self.quick else full
+
+    def length(self, full: int, quick: int) -> int:
+        """Return how much of what it counts a soak does."""
+        return self.number or self.count(full, quick)
+
+    def seconds(self, minutes: float, quick_s: float) -> float:
+        """Return how long a soak lasts."""
+        return 60.0 * self.minutes if self.minutes else quick_s if self.quick else 60.0 * minutes
 
     def browsers(self, names: Sequence[str]) -> list[str]:
         """Return those of the browsers that were asked for."""

@@ -49,7 +49,7 @@ class Record:
 
 async def measure(options: Options) -> AsyncIterator[Figure]:
     """Yield growth and failures for each browser and the host, then what was left behind."""
-    seconds = 60.0 * (options.minutes if not options.quick else 0.5)
+    seconds = options.seconds(30, 30)
     seen: set[psutil.Process] = set()
     own = Record()
     with new_host() as host:

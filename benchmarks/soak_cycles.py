@@ -36,7 +36,7 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
             scenario="browser_crash",
             fleet=FleetPlan(
                 targets=(Target("wasm", "ort", browser),),
-                settings=FleetSettings(max_workers=2, min_workers=2),
+                settings=FleetSettings(max_workers=2, min_workers=1, hot_spares=1),
                 backends={"threads": 1},
             ),
             requests=cycles,

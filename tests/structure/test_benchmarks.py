@@ -90,6 +90,6 @@ def test_every_benchmark_can_be_called_and_is_documented(modules: Any, root: Pat
     main = modules("__main__")
     text = (root / "docs" / "benchmarks.md").read_text()
     assert {"bridge", "engines", "firefox_poll", "startup", "warm"} <= set(main.NAMES)
-    for name in (*main.NAMES, main.SOAK):
+    for name in (*main.NAMES, *main.SOAKS):
         assert inspect.isasyncgenfunction(modules(name).measure)
         assert f"\n## `{name}`" in text

@@ -150,7 +150,7 @@ async def _workload(host: Host, wanted: Wanted) -> Workload:
 
 async def _one(host: Host, plan: experiment.Plan, workload: Workload, stop: asyncio.Event) -> Row:
     if plan.scenario == scenarios.HOST_CRASH:
-        return await host_crash.run(host, plan)
+        return await host_crash.run(host, plan, stop=stop, tell=_teller(plan))
     return await experiment.run(host, plan, workload, stop=stop, tell=_teller(plan))
 
 

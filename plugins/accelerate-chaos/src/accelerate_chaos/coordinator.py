@@ -8,8 +8,10 @@ answer. It ends when its standard input does: it never outlives whoever started 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,15 +30,23 @@ from .fleet import Fleet, FleetPlan, opened
 from .workload import tiny_inputs
 
 
-async def _answer(
+async def _accept(
     jobs: DurableJobs, fleet: Fleet, work: Work, number: int, inputs: Mapping[str, Any]
 ) -> None:
+    _say({"asked": number})
+    try:
+        await jobs.accept(work, inputs, job_id=f"r{number}")
+    except AccelerateError as error:
+        _say({"request": number, "error": error.info.kind})
+        return
+    _say({"accepted": number})
+    await _answer(jobs, fleet, number)
+
+
+async def _answer(jobs: DurableJobs, fleet: Fleet, number: int) -> None:
     said: dict[str, Any] = {"request": number}
     try:
-        job_id = await jobs.accept(work, inputs, job_id=f"r{number}")
-        _say({"accepted": number})
-        answer = await jobs.answer(job_id)
-        outputs = answer.result.outputs
+        outputs = (await jobs.answer(f"r{number}")).result.outputs
         said["outputs"] = {name: np.asarray(one).tolist() for name, one in outputs.items()}
     except AccelerateError as error:
         said["error"] = error.info.kind
@@ -49,7 +59,16 @@ def _say(line: dict[str, Any]) -> None:
 
 
 async def main(told: dict[str, Any]) -> None:
-    """Answer the requests at their rate, then wait until nobody listens."""
+    """Answer the requests at their rate; end, and leave nothing, once nobody listens."""
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+
+    def listen() -> None:
+        sys.stdin.read()
+        loop.call_soon_threadsafe(task.cancel)
+
+    threading.Thread(target=listen, daemon=True).start()
     host = Host()
     targets = tuple(Target.parse(text) for text in told["targets"])
     plan = FleetPlan(
@@ -62,16 +81,22 @@ async def main(told: dict[str, Any]) -> None:
     async with opened(host, plan) as fleet:
         journal = await asyncio.to_thread(open_journal, host.context.state_dir)
         jobs = DurableJobs(fleet.runner, journal)
-        # What a killed process had accepted is done without anybody asking again.
-        await jobs.resume()
-        async with asyncio.TaskGroup() as group:
-            for number in told["requests"]:
-                group.create_task(_answer(jobs, fleet, work, number, inputs[number % len(inputs)]))
-                await asyncio.sleep(1 / told["rate"])
-        _say({"done": True})
-        await asyncio.to_thread(sys.stdin.read)
-        await jobs.close()
+        try:
+            # What a killed process had accepted is done without anybody asking again.
+            await jobs.resume()
+            async with asyncio.TaskGroup() as group:
+                for number in told["accepted"]:
+                    group.create_task(_answer(jobs, fleet, number))
+                for number in told["requests"]:
+                    given = inputs[number % len(inputs)]
+                    group.create_task(_accept(jobs, fleet, work, number, given))
+                    await asyncio.sleep(1 / told["rate"])
+            _say({"done": True})
+            await asyncio.Event().wait()
+        finally:
+            await jobs.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.stdin.readline())))
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(main(json.loads(sys.stdin.readline())))

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import attrs
@@ -51,6 +51,7 @@ class Plan:
     deadline_s: float = 5.0
     every_s: float = 3.0  #: between two rounds of faults
     seed: int = 0
+    strikes: tuple[Strike, ...] | None = None  #: in place of the scenario's own
 
     @property
     def seconds(self) -> float:
@@ -70,13 +71,17 @@ async def run(
 
     `stop` ends it early and keeps what was seen. Whatever was started is gone afterwards.
     """
-    faults = known_faults(host)
-    scenarios.check(plan.scenario, faults)
+    return await carried_out(Experiment(host, plan, workload, stop or asyncio.Event(), tell))
+
+
+async def carried_out(experiment: Experiment) -> Row:
+    """Open the fleet of an experiment, run it, and count what stayed behind."""
+    host, plan = experiment.host, experiment.plan
+    scenarios.check(plan.scenario, known_faults(host))
     kinds = len({target.browser for target in plan.fleet.targets})
     reason = scenarios.obstacle(plan.scenario, kinds, plan.fleet.settings.max_workers)
     if reason is not None:
         return _refused(plan, reason)
-    experiment = _Experiment(host, plan, workload, stop or asyncio.Event(), tell)
     try:
         async with opened(host, plan.fleet, experiment.checker) as fleet:
             row = await experiment.run(fleet)
@@ -102,15 +107,17 @@ def _refused(plan: Plan, reason: str) -> Row:
     )
 
 
-class _Experiment:
+class Experiment:
+    """Ask and strike one fleet, and keep what was seen."""
+
     def __init__(
         self, host: Host, plan: Plan, workload: Workload, stop: asyncio.Event, tell: Tell
     ) -> None:
         self.checker = Checker()
-        self._host = host
-        self._plan = plan
+        self.host = host
+        self.plan = plan
+        self.stop = stop
         self._workload = workload
-        self._stop = stop
         self._tell = tell
         self._chance = random.Random(plan.seed)
         self._requests: list[Request] = []
@@ -131,36 +138,44 @@ class _Experiment:
     async def run(self, fleet: Fleet) -> Row:
         """Warm up, ask and strike; return the row without what stayed behind."""
         await self._warm_up(fleet)
-        if (reason := self._obstacle(fleet)) is not None:
-            return _refused(self._plan, reason)
+        if (reason := await asyncio.to_thread(self._obstacle, fleet)) is not None:
+            return _refused(self.plan, reason)
+        possible = await asyncio.to_thread(self._possible, fleet)
+        strikes = self.plan.strikes or self._schedule(possible)
         began_ns = time.perf_counter_ns()
-        striking = asyncio.create_task(self._strike_all(fleet))
+        await self.carry_out(fleet, strikes)
+        return Row(
+            scenario=self.plan.scenario,
+            strategy=self.plan.fleet.strategy or "none",
+            targets=tuple(map(str, self.plan.fleet.targets)),
+            seed=self.plan.seed,
+            rate=self.plan.rate,
+            deadline_s=self.plan.deadline_s,
+            began_ns=began_ns,
+            requests=tuple(sorted(self._requests, key=lambda one: one.number)),
+            struck=tuple(self._recovered(fleet, one) for one in self._struck),
+            runs_ms=tuple((one.ended_ns - one.began_ns) / 1e6 for one in fleet.runs if one.is_ok),
+            findings=self.checker.findings(),
+            workers_lost=fleet.lost,
+            workers_mended=fleet.mended,
+            is_interrupted=self.stop.is_set(),
+        )
+
+    async def carry_out(self, fleet: Fleet, strikes: Sequence[Strike]) -> None:
+        """Ask at the rate, and strike on schedule meanwhile."""
+        striking = asyncio.create_task(self._strike_all(fleet, strikes))
         try:
             await self._ask_all(fleet)
         finally:
             striking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await striking
-        struck = []
-        for one in self._struck:
-            if one.seen is not None:
-                times, unrecovered = recoveries(one, fleet.runs, self._requests)
-                one = attrs.evolve(one, recovery_ms=times, unrecovered=unrecovered)
-            struck.append(one)
-        return Row(
-            scenario=self._plan.scenario,
-            strategy=self._plan.fleet.strategy or "none",
-            targets=tuple(map(str, self._plan.fleet.targets)),
-            seed=self._plan.seed,
-            rate=self._plan.rate,
-            deadline_s=self._plan.deadline_s,
-            began_ns=began_ns,
-            requests=tuple(sorted(self._requests, key=lambda one: one.number)),
-            struck=tuple(struck),
-            findings=self.checker.findings(),
-            workers_lost=fleet.lost,
-            is_interrupted=self._stop.is_set(),
-        )
+
+    def _recovered(self, fleet: Fleet, one: Struck) -> Struck:
+        if one.seen is None:
+            return one
+        times, unrecovered = recoveries(one, fleet.runs, self._requests)
+        return attrs.evolve(one, recovery_ms=times, unrecovered=unrecovered)
 
     # --- asking -------------------------------------------------------------------------------
 
@@ -168,7 +183,7 @@ class _Experiment:
         """Have every target answer once, and wait for the workers that are kept ready."""
         for work in self._works:
             await fleet.runner.submit(work, self._workload.inputs[0])
-        settings = self._plan.fleet.settings
+        settings = self.plan.fleet.settings
         wanted = min(settings.max_workers, len(self._works) * max(1, settings.min_workers))
         await until(lambda: len(fleet.victims()) >= wanted, _READY_S)
         # Each worker loads the model before the first fault.
@@ -177,19 +192,19 @@ class _Experiment:
         await asyncio.gather(*(fleet.runner.submit(work, inputs) for work in many))
 
     async def _ask_all(self, fleet: Fleet) -> None:
-        chance = random.Random(self._plan.seed + 1)
+        chance = random.Random(self.plan.seed + 1)
         at_s = time.monotonic()
         asking: set[asyncio.Task[None]] = set()
-        for number in range(self._plan.requests):
-            at_s += chance.expovariate(self._plan.rate)
+        for number in range(self.plan.requests):
+            at_s += chance.expovariate(self.plan.rate)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), max(0.0, at_s - time.monotonic()))
-            if self._stop.is_set():
+                await asyncio.wait_for(self.stop.wait(), max(0.0, at_s - time.monotonic()))
+            if self.stop.is_set():
                 break
-            asking.add(asyncio.create_task(self._ask(fleet, number)))
+            asking.add(asyncio.create_task(self.ask(fleet, number)))
         await asyncio.gather(*asking)
 
-    async def _ask(self, fleet: Fleet, number: int) -> None:
+    async def ask(self, fleet: Fleet, number: int) -> None:
         which = number % len(self._workload.inputs)
         request = f"r{number}"
         inputs = dict(self._workload.inputs[which])
@@ -200,7 +215,7 @@ class _Experiment:
         kind = None
         try:
             answer = await fleet.runner.submit(
-                work, inputs, timeout_s=self._plan.deadline_s, job_id=request
+                work, inputs, timeout_s=self.plan.deadline_s, job_id=request
             )
             ended_ns = time.perf_counter_ns()
             outputs = {name: np.asarray(one) for name, one in answer.result.outputs.items()}
@@ -222,34 +237,38 @@ class _Experiment:
         victims = fleet.victims()
         if not victims:
             return "no worker of this fleet is a browser"
-        if self._plan.scenario not in known_faults(self._host):
+        if self.plan.scenario not in known_faults(self.host):
             return None
-        fault = self._fault(self._plan.scenario)
+        fault = self.fault(self.plan.scenario)
         reasons = [fault.obstacle(victim) for victim in victims.values()]
         return reasons[0] if all(reasons) else None
 
     def _possible(self, fleet: Fleet) -> list[str]:
-        """Return the faults that can happen to a worker of this fleet."""
+        """Return the faults that can happen to a worker of this fleet; only a random one asks."""
+        if self.plan.scenario != "random":
+            return []
         victims = fleet.victims().values()
         return [
             name
-            for name in known_faults(self._host)
-            if not all(self._fault(name).obstacle(victim) for victim in victims)
+            for name in known_faults(self.host)
+            if not all(self.fault(name).obstacle(victim) for victim in victims)
         ]
 
-    def _fault(self, name: str) -> Fault:
-        made: Fault = self._host.create(FAULTS.name, name)
+    def fault(self, name: str) -> Fault:
+        made: Fault = self.host.create(FAULTS.name, name)
         return made
 
-    async def _strike_all(self, fleet: Fleet) -> None:
-        strikes = scenarios.schedule(
-            self._plan.scenario,
-            self._possible(fleet),
-            seconds=self._plan.seconds,
-            every_s=self._plan.every_s,
-            seed=self._plan.seed,
-            browsers=len({target.browser for target in self._plan.fleet.targets}),
+    def _schedule(self, possible: Sequence[str]) -> tuple[Strike, ...]:
+        return scenarios.schedule(
+            self.plan.scenario,
+            possible,
+            seconds=self.plan.seconds,
+            every_s=self.plan.every_s,
+            seed=self.plan.seed,
+            browsers=len({target.browser for target in self.plan.fleet.targets}),
         )
+
+    async def _strike_all(self, fleet: Fleet, strikes: Sequence[Strike]) -> None:
         began_s = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for one in strikes:
@@ -257,69 +276,72 @@ class _Experiment:
                 group.create_task(self._strike(fleet, one))
 
     async def _strike(self, fleet: Fleet, strike: Strike) -> None:
-        found = await self._choose(fleet, strike)
-        if found is None:
-            self._note(strike, None, reason="no worker was there to strike")
-            return
-        worker_id, victim = found
-        life = fleet.life(worker_id)
-        self._hit.setdefault(strike.group, []).append(life)
-        self._suffering.add(life)
-        fault = self._fault(strike.fault)
+        fault = self.fault(strike.fault)
+        reason, life, is_noted = "no worker was there to strike", "", False
         try:
-            if reason := fault.obstacle(victim):
-                self._note(strike, life, reason=reason)
-                return
-            # Looking for processes takes a while: a run that is under way now is hit for sure.
-            await until(lambda: bool(fleet.running.get(life)), _BUSY_S)
-            proof = await fault.inject(victim)
-            self._note(strike, life, at_ns=proof.at_ns, seen=proof.seen)
-            await asyncio.sleep(strike.lasts_s)
+            while found := await self._choose(fleet, strike):
+                life, victim = found
+                self._hit.setdefault(strike.group, []).append(life)
+                # Looking for processes takes a while: not in the loop that answers requests.
+                if (obstacle := await asyncio.to_thread(fault.obstacle, victim)) is None:
+                    self._suffering.add(life)
+                    # A run that is under way now is hit for sure.
+                    await until(partial(fleet.is_busy, life), _BUSY_S)
+                    proof = await fault.inject(victim)
+                    ended_ns = proof.at_ns + int(strike.lasts_s * 1e9)
+                    self.note(strike, life, at_ns=proof.at_ns, ended_ns=ended_ns, seen=proof.seen)
+                    is_noted = True
+                    await asyncio.sleep(strike.lasts_s)
+                    return
+                reason = obstacle
+            self.note(strike, life or None, reason=reason)
         except AccelerateError as error:
-            self._note(strike, life, reason=error.info.message)
+            self.note(strike, life or None, reason=error.info.message)
+        except asyncio.CancelledError:
+            if not is_noted:
+                self.note(strike, life or None, reason="the requests had ended before it happened")
+            raise
         finally:
             await asyncio.shield(fault.lift())
             self._suffering.discard(life)
 
     async def _choose(self, fleet: Fleet, strike: Strike) -> tuple[str, Victim] | None:
-        """Return a worker that suffers nothing: one that is running something, if there is one.
+        """Return the life of a worker that suffers nothing: of one that is busy, if there is one.
 
         One group strikes no worker twice.
         """
-        ends_s = time.monotonic() + _WAIT_S
-        for turn in itertools.count():
+        began_s = time.monotonic()
+        while True:
             hit = self._suffering.union(self._hit.get(strike.group, []))
-            free = {
-                name: victim
-                for name, victim in fleet.victims().items()
-                if fleet.life(name) not in hit
-            }
-            busy = [name for name in free if fleet.running.get(fleet.life(name))]
+            lives = {fleet.life(name): victim for name, victim in fleet.victims().items()}
+            free = {life: victim for life, victim in lives.items() if life not in hit}
+            busy = [life for life in free if fleet.is_busy(life)]
             # A worker that is idle hurts nobody: wait a little for one that is not.
-            is_late = time.monotonic() >= ends_s
-            if busy or (free and (turn * _LOOK_AGAIN_S > 1.0 or is_late)):
-                name = self._chance.choice(busy or sorted(free))
-                return name, free[name]
-            if is_late:
+            waited_s = time.monotonic() - began_s
+            if busy or (free and waited_s > _BUSY_S):
+                life = self._chance.choice(busy or sorted(free))
+                return life, free[life]
+            if waited_s > _WAIT_S:
                 return None
             await asyncio.sleep(_LOOK_AGAIN_S)
-        return None
 
-    def _note(
+    def note(
         self,
         strike: Strike,
         life: str | None,
         *,
         at_ns: int | None = None,
+        ended_ns: int | None = None,
         seen: str | None = None,
         reason: str | None = None,
     ) -> None:
+        """Remember a fault that was seen to happen, or the reason why it did not."""
         at_ns = at_ns or time.perf_counter_ns()
         struck = Struck(
             fault=strike.fault,
             worker=life,
             at_ns=at_ns,
-            ended_ns=at_ns + int(strike.lasts_s * 1e9),
+            ended_ns=ended_ns or at_ns,
             seen=seen,
             reason=reason,
         )

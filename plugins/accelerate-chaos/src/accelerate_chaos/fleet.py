@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -39,10 +40,13 @@ class Fleet:
         self.runner: Runner
         #: Workers that went without having been asked to.
         self.lost = 0
+        #: Workers that got a new device or page.
+        self.mended = 0
         #: Attempts under way, by the name of their worker.
         self.running: dict[str, set[int]] = {}
         self._requests: dict[int, int] = {}  # id of a request's inputs -> its number
-        self._workers: dict[int, Worker] = {}  # id of a worker's info -> worker
+        self._workers: dict[int, tuple[int, Worker]] = {}  # by id of its info: number of its life
+        self._lives = itertools.count()
         self._launches: dict[str, tuple[int, Path]] = {}  # tag -> pid, state folder
 
     def number(self, inputs: Mapping[str, Any], request: int) -> None:
@@ -57,10 +61,14 @@ class Fleet:
         """Return the browsers that live now, by worker."""
         found: dict[str, Victim] = {}
         for worker_id, info in self.runner.live().items():
-            worker = self._workers.get(id(info))
+            _, worker = self._workers.get(id(info), (0, None))
             if isinstance(worker, BrowserWorker) and not worker.connection.lost.done():
                 found[worker_id] = Victim(worker, self.relay)
         return found
+
+    def is_busy(self, life: str) -> bool:
+        """Whether a worker runs something now."""
+        return bool(self.running.get(life))
 
     def launches(self) -> dict[str, int]:
         """Return the root of every browser that was started, by the tag of its launch."""
@@ -68,7 +76,7 @@ class Fleet:
 
     def left(self) -> tuple[int, int]:
         """Count the processes and folders of this fleet's launches that are still there."""
-        running = sum(len(processes.members(tag, pid)) for tag, (pid, _) in self._launches.items())
+        running = len(processes.members_of(self.launches()))
         folders = sum(
             folder.exists()
             for tag, (_, state) in self._launches.items()
@@ -86,6 +94,10 @@ class Fleet:
             case events.WorkerGone() if event.connection is not None:
                 self.checker.went(event.worker_id, event.connection.id)
                 self.lost += event.error is not None
+                self._workers.pop(id(event.connection.info), None)
+            case events.MetricsRecorded():
+                mends = (one for one in event.points if one.name == "accelerate.worker.mends")
+                self.mended += sum(int(one.value) for one in mends)
             case events.JobFinished() if event.error is None and event.worker_id is not None:
                 self.checker.accepted(event.job_id, event.worker_id)
 
@@ -102,9 +114,9 @@ class Fleet:
         return backend
 
     def _watch_worker(self, worker: Worker, ctx: Context) -> None:
-        self._workers[id(worker.info)] = worker
+        self._workers[id(worker.info)] = next(self._lives), worker
         if isinstance(worker, BrowserWorker):
-            launched = worker._parts.launched
+            launched = worker.launched
             self._launches[launched.tag] = (launched.pid, ctx.state_dir)
         run = worker.run
 
@@ -135,14 +147,14 @@ class Fleet:
         worker.run = watched  # type: ignore[method-assign]
 
     def _name(self, worker: Worker) -> str:
-        """Name one life of a worker: a restarted one is another."""
         live = self.runner.live()
-        found = next((one for one, info in live.items() if info is worker.info), "?")
-        return f"{found}@{id(worker.info):x}"
+        found = next((one for one, info in live.items() if info is worker.info), None)
+        return self.life(found) if found else "?"
 
     def life(self, worker_id: str) -> str:
-        """Return the name of a live worker's life, as in `runs`."""
-        return f"{worker_id}@{id(self.runner.live()[worker_id]):x}"
+        """Return the name of a live worker's life, as in `runs`: a restarted one lives again."""
+        number, _ = self._workers[id(self.runner.live()[worker_id])]
+        return f"{worker_id}@{number}"
 
 
 @attrs.frozen(kw_only=True)
@@ -182,8 +194,12 @@ async def opened(
     try:
         yield fleet
     finally:
-        # A cancelled caller leaves nothing behind, either.
-        await asyncio.shield(_close(fleet, hub))
+        # A cancelled caller leaves nothing behind, either, however often it is cancelled.
+        closing = asyncio.create_task(_close(fleet, hub))
+        while not closing.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(closing)
+        closing.result()
 
 
 async def _close(fleet: Fleet, hub: Hub) -> None:

@@ -25,7 +25,7 @@ from accelerate_core.errors import WorkerLost
 from accelerate_core.host import Host
 
 from .checker import Checker
-from .experiment import Plan
+from .experiment import Plan, Tell
 from .records import Request, Row, Struck
 from .workload import tiny
 
@@ -33,20 +33,37 @@ from .workload import tiny
 _PATIENCE_S = 90.0
 
 
-async def run(host: Host, plan: Plan) -> Row:
-    """Return what became of the requests while their coordinator was killed every so often."""
-    crashing = _Crashing(host, plan)
-    await crashing.run(await tiny(host))
-    return crashing.row()
+async def run(
+    host: Host,
+    plan: Plan,
+    *,
+    stop: asyncio.Event | None = None,
+    tell: Tell = lambda _: None,
+) -> Row:
+    """Return what became of the requests while their coordinator was killed every so often.
+
+    `stop` ends it early and keeps what was seen. WorkerLost when a coordinator answers nothing.
+    """
+    crashing = _Crashing(host, plan, stop or asyncio.Event(), tell)
+    try:
+        await crashing.run(await tiny(host))
+    finally:
+        # What the last one left where no other came after it to clear away.
+        if not crashing.is_over:
+            await asyncio.to_thread(processes.reap_orphans, host.context.state_dir)
+    return await asyncio.to_thread(crashing.row)
 
 
 class _Crashing:
-    def __init__(self, host: Host, plan: Plan) -> None:
+    def __init__(self, host: Host, plan: Plan, stop: asyncio.Event, tell: Tell) -> None:
         self._host = host
         self._plan = plan
+        self._stop = stop
+        self._tell = tell
         self._checker = Checker()
         self._began_ns = time.perf_counter_ns()
         self._asked_ns: dict[int, int] = {}
+        self._accepted: set[int] = set()
         self._requests: dict[int, Request] = {}
         self._struck: list[Struck] = []
         self._kills = max(1, int(plan.seconds / plan.every_s))
@@ -55,14 +72,18 @@ class _Crashing:
 
     async def run(self, workload: Any) -> None:
         self._expected = workload.expected
-        while pending := [n for n in range(self._plan.requests) if n not in self._requests]:
+        while not (self._stop.is_set() or self.is_over):
             before = len(self._requests)
-            await self._life(pending)
-            if len(self._requests) == before:
+            await self._life()
+            if len(self._requests) == before and not self._stop.is_set():
                 raise WorkerLost("the coordinator answered nothing", where="host_crash")
 
+    @property
+    def is_over(self) -> bool:
+        """Whether every request has ended."""
+        return len(self._requests) == self._plan.requests
+
     def row(self) -> Row:
-        left = sum(len(processes.members(tag, pid)) for tag, pid in self._launches.items())
         state = self._host.context.state_dir
         folders = sum(
             folder.exists()
@@ -79,49 +100,61 @@ class _Crashing:
             began_ns=self._began_ns,
             requests=tuple(self._requests[number] for number in sorted(self._requests)),
             struck=tuple(self._struck),
-            findings=self._checker.findings(),
-            processes_left=left,
+            findings=() if self._stop.is_set() else self._checker.findings(),
+            processes_left=len(processes.members_of(self._launches)),
             folders_left=folders,
+            is_interrupted=self._stop.is_set(),
         )
 
-    async def _life(self, pending: list[int]) -> None:
-        """Let one coordinator answer until it is killed, or done."""
+    async def _life(self) -> None:
+        """Let one coordinator answer until it is killed, or done, or `stop`."""
         began_s = time.monotonic()
-        process = await self._start(pending)
+        process = await self._start()
         killing: asyncio.Task[None] | None = None
         try:
             while line := await self._line(process):
                 said = json.loads(line)
                 self._launches.update(said.get("launches", {}))
                 if said.get("done"):
-                    if killing is not None:
-                        killing.cancel()
                     break
+                if "asked" in said:
+                    self._ask(said["asked"])
+                if "accepted" in said:
+                    self._accepted.add(said["accepted"])
                 if "request" in said:
                     self._hear(said)
                     # Not before its first answer: each life gets on.
                     wait_s = began_s + self._plan.every_s - time.monotonic()
                     if killing is None and len(self._struck) < self._kills:
                         killing = asyncio.create_task(self._kill(process, wait_s))
+            else:
+                # Its pipe ends before the kill was seen to have happened.
+                if killing is not None and not self._stop.is_set():
+                    await killing
         finally:
             if killing is not None:
-                # Its pipe ends before the kill was seen to have happened.
+                killing.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await killing
-            assert process.stdin is not None
-            process.stdin.close()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _PATIENCE_S)
-            if process.returncode is None:
-                process.kill()
-            await process.communicate()
+            await asyncio.shield(self._end(process))
 
-    async def _start(self, pending: list[int]) -> Process:
-        now = time.perf_counter_ns()
-        for number in pending:
-            if number not in self._asked_ns:
-                self._asked_ns[number] = now
-                self._checker.asked(f"r{number}", self._expected[number % len(self._expected)])
+    async def _end(self, process: Process) -> None:
+        """End a coordinator with its pipe: it closes its browsers."""
+        assert process.stdin is not None
+        process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _PATIENCE_S)
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+    def _ask(self, number: int) -> None:
+        # One whose coordinator died before it was accepted is asked again.
+        if number not in self._asked_ns:
+            self._asked_ns[number] = time.perf_counter_ns()
+            self._checker.asked(f"r{number}", self._expected[number % len(self._expected)])
+
+    async def _start(self) -> Process:
         context = self._host.context
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -145,7 +178,9 @@ class _Crashing:
                 "max_workers": self._plan.fleet.settings.max_workers,
                 "min_workers": self._plan.fleet.settings.min_workers,
             },
-            "requests": pending,
+            # What was accepted is not asked again: the journal has it, or it is lost.
+            "accepted": sorted(self._accepted - self._requests.keys()),
+            "requests": [n for n in range(self._plan.requests) if n not in self._accepted],
             "rate": self._plan.rate,
         }
         assert process.stdin is not None
@@ -154,11 +189,19 @@ class _Crashing:
         return process
 
     async def _line(self, process: Process) -> bytes:
+        """Return the next line; nothing once it ended, was silent for too long, or `stop`."""
         assert process.stdout is not None
+        reading = asyncio.create_task(process.stdout.readline())
+        stopped = asyncio.create_task(self._stop.wait())
         try:
-            return await asyncio.wait_for(process.stdout.readline(), _PATIENCE_S)
-        except TimeoutError:
-            return b""
+            await asyncio.wait(
+                {reading, stopped}, timeout=_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            return reading.result() if reading.done() and not self._stop.is_set() else b""
+        finally:
+            for task in (reading, stopped):
+                task.cancel()
+            await asyncio.gather(reading, stopped, return_exceptions=True)
 
     def _hear(self, said: dict[str, Any]) -> None:
         number = said["request"]
@@ -171,9 +214,9 @@ class _Crashing:
                 name: np.asarray(value, np.float32) for name, value in said["outputs"].items()
             }
             self._checker.answered(request, outputs, str(number))
-        self._requests[number] = Request(
-            number=number, asked_ns=self._asked_ns[number], ended_ns=now, error=error
-        )
+        ended = Request(number=number, asked_ns=self._asked_ns[number], ended_ns=now, error=error)
+        self._requests[number] = ended
+        self._tell(ended)
         last = self._struck[-1] if self._struck else None
         if last is not None and not last.recovery_ms:
             self._struck[-1] = attrs.evolve(last, recovery_ms=((now - last.at_ns) / 1e6,))
@@ -184,4 +227,6 @@ class _Crashing:
         os.kill(process.pid, signal.SIGKILL)
         await process.wait()
         seen = f"pid {process.pid} ended with {process.returncode}"
-        self._struck.append(Struck(fault="host_crash", at_ns=at_ns, seen=seen))
+        struck = Struck(fault="host_crash", at_ns=at_ns, ended_ns=at_ns, seen=seen)
+        self._struck.append(struck)
+        self._tell(struck)

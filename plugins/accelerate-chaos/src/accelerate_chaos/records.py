@@ -67,8 +67,10 @@ class Row:
     began_ns: int = 0
     requests: tuple[Request, ...] = ()
     struck: tuple[Struck, ...] = ()
+    runs_ms: tuple[float, ...] = ()  #: what each run took that its worker ended well
     findings: tuple[Finding, ...] = ()
     workers_lost: int = 0  #: by whatever reason
+    workers_mended: int = 0  #: given a new device or page
     processes_left: int = 0
     folders_left: int = 0
     is_interrupted: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from accelerate_core.errors import AccelerateError
@@ -51,7 +51,7 @@ async def run(
 class _Turns(Experiment):
     each: Callable[[int], None]
 
-    async def carry_out(self, fleet: Fleet) -> None:
+    async def carry_out(self, fleet: Fleet, strikes: Sequence[Strike]) -> None:
         """Take as many turns as requests are planned, or until `stop`."""
         self._numbers = itertools.count()
         wanted = len(fleet.victims())
@@ -67,7 +67,8 @@ class _Turns(Experiment):
         victims = fleet.victims()
         fault = self.fault(strike.fault)
         # Looks for processes: a fault that knows them strikes at the moment it means to.
-        able = {name: one for name, one in victims.items() if fault.obstacle(one) is None}
+        reasons = await asyncio.to_thread(lambda: list(map(fault.obstacle, victims.values())))
+        able = {name for name, reason in zip(victims, reasons, strict=True) if reason is None}
         if not able:
             self.note(strike, None, reason="no worker was there to strike")
             return
@@ -75,10 +76,15 @@ class _Turns(Experiment):
         comes_first = strike.fault == "component_timeout"
         asking = set() if comes_first else self._ask_some(fleet, 1)
         await until(lambda: comes_first or bool(_busy(fleet, able)), _BUSY_S)
-        name = next(iter(_busy(fleet, able) or sorted(able)))
+        live = fleet.victims()
+        name = next(iter(_busy(fleet, able) or sorted(live.keys() & able)), None)
+        if name is None:
+            self.note(strike, None, reason="its worker was gone before")
+            await asyncio.gather(*asking)
+            return
         life = fleet.life(name)
         try:
-            proof = await fault.inject(able[name])
+            proof = await fault.inject(victims[name])
             if comes_first:
                 asking = self._ask_some(fleet, len(victims))
             await asyncio.gather(*asking)
@@ -100,7 +106,7 @@ class _Turns(Experiment):
 
 def _busy(fleet: Fleet, victims: Collection[str]) -> list[str]:
     live = fleet.victims()
-    return [name for name in victims if name in live and fleet.running.get(fleet.life(name))]
+    return [name for name in victims if name in live and fleet.is_busy(fleet.life(name))]
 
 
 def _at_work(fleet: Fleet) -> int:
