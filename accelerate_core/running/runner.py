@@ -212,7 +212,7 @@ class Runner:
             self._post(ev.JobCancelled(at_ns=_now(), job_id=job_id))
             if not job.future.done():
                 job.future.set_exception(WorkerLost("the fleet was closed"))
-        self._workers.cancel_starts()
+        self._workers.cancel_coming()
         self._post(ev.Drain(at_ns=_now()))
         await self._until(lambda: not self._machine.fleet.workers)
         if self._timer is not None:

@@ -59,26 +59,31 @@ class Workers:
         self._post = post
         self._tell = tell
         self._spawn = spawn
-        self._starting: dict[str, asyncio.Task[None]] = {}
+        #: Starts and mends under way.
+        self._coming: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
     def begin(self, order: do.StartWorker) -> None:
         """Start a worker in the background."""
-        task = self._spawn(self._start(order))
-        self._starting[order.worker_id] = task
+        cancelled = BackendUnavailable("cancelled while starting", where=str(order.target))
+        self._come(self._start(order), lambda: self._failed(order, cancelled))
+
+    def _come(self, work: Coroutine[Any, Any, None], give_up: Callable[[], None]) -> None:
+        """Start or mend in the background; `give_up` tells the fleet when that is cancelled."""
+        task = self._spawn(work)
+        self._coming.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
-            self._starting.pop(order.worker_id, None)
+            self._coming.discard(task)
             # A task cancelled before its first step never gets to report for itself.
             if task.cancelled():
-                cancelled = BackendUnavailable("cancelled while starting", where=str(order.target))
-                self._failed(order, cancelled)
+                give_up()
 
         task.add_done_callback(ended)
 
-    def cancel_starts(self) -> None:
-        """Give up every start that is under way."""
-        for task in self._starting.values():
+    def cancel_coming(self) -> None:
+        """Give up every start and mend that is under way."""
+        for task in self._coming:
             task.cancel()
 
     async def close_backends(self) -> None:
@@ -203,7 +208,11 @@ class Workers:
         # What still runs in the old epoch cannot lose the worker any more.
         following = attrs.evolve(live, epoch=order.epoch, handles={})
         self.live[order.worker_id] = following
-        self._spawn(self._mend(order, following))
+        cancelled = WorkerLost("given up while it was mended", where=order.worker_id)
+        self._come(
+            self._mend(order, following),
+            lambda: self.lose(order.worker_id, following, cancelled),
+        )
 
     async def _mend(self, order: do.MendWorker, live: Live) -> None:
         try:
