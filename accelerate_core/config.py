@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,21 +173,32 @@ def parse(data: Mapping[str, Any], *, where: str = "configuration") -> Config:
                     accepted=[str(asked) for asked in benchmark.targets],
                 )
         for field in ("targets", "required", "fallback"):
-            for target in getattr(benchmark, field):
-                if target.browser not in (None, "*", *BROWSERS):
-                    raise ConfigError(
-                        f"{target.browser!r} is no browser",
-                        where=f"{key}.{field}",
-                        accepted=("*", *BROWSERS),
-                        hint=did_you_mean(target.browser or "", BROWSERS),
-                    )
-                if field == "fallback" and target.is_pattern:
-                    raise ConfigError(
-                        f"{target}: a fallback names one browser",
-                        where=f"{key}.fallback",
-                        accepted=[f"{target.backend}:{browser}" for browser in BROWSERS],
-                    )
+            _check_browsers(getattr(benchmark, field), f"{key}.{field}")
+        _check_fallback(benchmark.fallback, f"{key}.fallback")
+    _check_browsers(config.pool.fallback, f"{where} key pool.fallback")
+    _check_fallback(config.pool.fallback, f"{where} key pool.fallback")
     return config
+
+
+def _check_browsers(targets: Sequence[Target], where: str) -> None:
+    for target in targets:
+        if target.browser not in (None, "*", *BROWSERS):
+            raise ConfigError(
+                f"{target.browser!r} is no browser",
+                where=where,
+                accepted=("*", *BROWSERS),
+                hint=did_you_mean(target.browser or "", BROWSERS),
+            )
+
+
+def _check_fallback(targets: Sequence[Target], where: str) -> None:
+    for target in targets:
+        if target.is_pattern:
+            raise ConfigError(
+                f"{target}: a fallback names one browser",
+                where=where,
+                accepted=[f"{target.backend}:{browser}" for browser in BROWSERS],
+            )
 
 
 def _synonyms(data: Mapping[str, Any], where: str) -> dict[str, Any]:

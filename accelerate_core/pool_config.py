@@ -219,9 +219,6 @@ class PoolConfig:
             raise ValueError(
                 f"recovery is {self.recovery!r}, and enable_fault_tolerance is false: leave one out"
             )
-        for target in self.fallback:
-            if target.is_pattern:
-                raise ValueError(f"fallback: {target} has to name one browser")
 
     def fleet_settings(self) -> FleetSettings:
         """Return what the fleet's machine has to know, in its units."""
