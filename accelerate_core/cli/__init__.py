@@ -21,6 +21,10 @@ def main(words: Sequence[str] | None = None) -> int:
         code = _run(given, is_debug)
         sys.stdout.flush()
         return code
+    except KeyboardInterrupt:
+        # Also while modules are imported, which takes seconds on a busy machine.
+        print("interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         # Whoever read has gone (`accel ... | head`). The flush at exit must find no pipe either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

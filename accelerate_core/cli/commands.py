@@ -151,9 +151,6 @@ def invoke(words: list[str], *, is_debug: bool) -> int:
             typer.main.get_command(app)(args=words, prog_name="accel")
         except SystemExit as exit_:
             return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return INTERRUPTED
         except BrokenPipeError:
             raise
         except AccelerateError as error:

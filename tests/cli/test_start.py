@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from accelerate_core import hookspecs
+from accelerate_core import cli, hookspecs
 from accelerate_core.cli import overview
 
 Accel = Callable[..., subprocess.CompletedProcess[str]]
@@ -152,3 +152,17 @@ def test_plugins_list_as_json(accel: Accel) -> None:
     cpu = next(one for one in listed if one["family"] == "backends" and one["name"] == "cpu")
     assert cpu["distribution"] == "accelerate-cpu"
     assert cpu["problem"] is None
+
+
+def test_ctrl_c_while_modules_are_imported_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "accelerate_core.cli.commands":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "accelerate_core.cli.commands", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    assert cli.main(["run", "pipeline.toml"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
