@@ -9,7 +9,7 @@ import attrs
 
 from ..errors import ErrorInfo
 from ..types import Target
-from .policy import Mend
+from .policy import Action, Mend
 
 
 @attrs.frozen
@@ -85,7 +85,10 @@ class Dispatch:
 
 @attrs.frozen
 class CancelAttempt:
-    """Stop working on an attempt; nobody waits for its answer."""
+    """Stop working on an attempt; nobody waits for its answer.
+
+    Its place stays taken until it has ended: answer with AttemptCancelled, or what it came to.
+    """
 
     job_id: str
     attempt: int
@@ -120,6 +123,8 @@ class Fail:
     job_id: str
     error: ErrorInfo
     attempts: int
+    #: What the strategy said of a member of a group: the group does it.
+    action: Action | None = None
     story: tuple[Chapter, ...] = attrs.field(default=(), eq=False, repr=False)
 
 

@@ -14,7 +14,7 @@ from .admission import Admission
 from .breakers import NO_FAULT
 from .desk import Desk
 from .lateness import quiet_ns
-from .policy import FINAL, FailedAttempt, FailureKind, GiveUp, JobView, Mend, Retry
+from .policy import FINAL, Action, FailedAttempt, FailureKind, GiveUp, JobView, Mend, Retry
 from .pool import Pool
 from .quarantine import Quarantine
 from .rules import no_majority, not_recovered, policy_error, rank, timed_out
@@ -130,11 +130,11 @@ class Jobs:
         self._cancel_live(job)
         self._forget(job)
 
-    def fail(self, job: JobState, error: AccelerateError) -> None:
-        """Answer a job with an error."""
+    def fail(self, job: JobState, error: AccelerateError, action: Action | None = None) -> None:
+        """Answer a job with an error, and with what a strategy said of a member of a group."""
         job.tell(self._desk.fleet.now_ns, "failed", error.info.message)
         self._cancel_live(job)
-        self._desk.say(do.Fail(job.id, error.info, job.attempts, tuple(job.story)))
+        self._desk.say(do.Fail(job.id, error.info, job.attempts, action, tuple(job.story)))
         self._forget(job)
 
     # --- tried again --------------------------------------------------------------------------
@@ -177,11 +177,13 @@ class Jobs:
         if until_ns is not None and until_ns <= desk.fleet.now_ns:
             self.fail(job, error)
             return
+        group = job.asked.group
+        since_ns = group.failing_since_ns if group is not None else None
         failed = FailedAttempt(
             job_id=job.id,
             attempt=attempt.number,
-            failures=job.failures,
-            failing_since_ns=job.failing_since_ns or 0,
+            failures=job.failures + (group.failures if group is not None else 0),
+            failing_since_ns=since_ns or job.failing_since_ns or 0,
             worker_id=worker.id,
             kind=kind,
             error=error.info,
@@ -198,7 +200,7 @@ class Jobs:
         if isinstance(action, Retry) and is_movable:
             self._again(job, action)
         else:
-            self.fail(job, error)
+            self.fail(job, error, action if group is not None else None)
         if isinstance(action, Retry) and action.mend is not None:
             self._mend(worker, action.mend, error)
 

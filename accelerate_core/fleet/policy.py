@@ -63,6 +63,18 @@ class Pin:
 
 
 @attrs.frozen(kw_only=True)
+class Membership:
+    """Tell of the group a job is a member of: parts of one model, with a worker for each.
+
+    When one fails all go back to one restart point, which is the group's affair, not a strategy's.
+    """
+
+    unaffected: tuple[str, ...]  #: workers (id) of the other parts: they wait for this one
+    failures: int = 0  #: of the group before this one, since it last answered
+    failing_since_ns: int | None = None  #: when the first of them was
+
+
+@attrs.frozen(kw_only=True)
 class JobView:
     """One inference request, as policies see it."""
 
@@ -89,6 +101,8 @@ class JobView:
     is_durable: bool = False
     #: It runs there, slot or no slot, or fails: who submitted it has to move what it needs.
     pin: Pin | None = None
+    #: None for a job of its own.
+    group: Membership | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -20,7 +20,7 @@ from ..errors import AccelerateError, Unsupported, WorkerLost
 from ..fleet import events as ev
 from ..fleet import instructions as do
 from ..fleet.machine import Machine
-from ..fleet.policy import JobView
+from ..fleet.policy import Action, JobView, Membership
 from ..fleet.settings import FleetSettings
 from ..measuring.numbers import TOLERANCE
 from ..protocols import Backend, Context, Recovery, Scheduler
@@ -41,6 +41,8 @@ _log = logging.getLogger("accelerate.runner")
 Observer = Callable[[events.Event], None]
 #: Writes a job down; takes its id.
 Persist = Callable[[str], Awaitable[None]]
+#: Takes what the strategy says of a failed member of a group.
+Decided = Callable[[Action], None]
 
 
 @attrs.frozen(kw_only=True)
@@ -82,6 +84,7 @@ class _Job:
     future: asyncio.Future[Answer]
     submitted_ns: int
     persist: Persist | None = None
+    decided: Decided | None = None
     dispatched_ns: int = 0
     #: By attempt: of several, the machine says which counts.
     outcomes: dict[int, Outcome] = attrs.field(factory=dict)
@@ -137,6 +140,8 @@ class Runner:
         seat: Seat | None = None,
         keep: Collection[str] = (),
         avoid: tuple[str, ...] = (),
+        group: Membership | None = None,
+        decided: Decided | None = None,
     ) -> Answer:
         """Run one job and return its answer; the job's typed error otherwise.
 
@@ -144,8 +149,9 @@ class Runner:
         of a higher `priority` go first. `copies` workers do it side by side, and their answers are
         compared. With `persist` the job waits for a worker only once that has returned; if it
         raises, that is the answer. With a `seat` it runs there, in its session, or fails; outputs
-        to `keep` stay there. No worker to `avoid` is used. Without inputs the model is loaded and
-        not run. Cancelling the caller cancels the job and frees its worker.
+        to `keep` stay there. A member of a `group` is tried once; what the strategy says of its
+        failure goes to `decided`. No worker to `avoid` is used. Without inputs the model is loaded
+        and not run. Cancelling the caller cancels the job and frees its worker.
         """
         if copies > 1 and keep:
             raise Unsupported(
@@ -159,7 +165,7 @@ class Runner:
             self._work[one.key] = one
         session = seat.session if seat is not None else None
         call = Call(inputs, session, keep) if inputs is not None else None
-        job = _Job(work, call, asyncio.get_running_loop().create_future(), now, persist)
+        job = _Job(work, call, asyncio.get_running_loop().create_future(), now, persist, decided)
         self._jobs[job_id] = job
         view = JobView(
             id=job_id,
@@ -176,6 +182,7 @@ class Runner:
             is_durable=persist is not None,
             tried=avoid,
             pin=seat.pin if seat is not None else None,
+            group=group,
         )
         self._post(ev.JobSubmitted(at_ns=now, job=view))
         try:
@@ -355,6 +362,8 @@ class Runner:
         job = self._jobs.get(order.job_id)
         if job is None or job.future.done():
             return
+        if order.action is not None and job.decided is not None:
+            job.decided(order.action)
         error = AccelerateError.from_info(name_job(order.error, order.job_id, order.attempts))
         job.future.set_exception(error)
         self._job_finished(order, job, None, order.attempts, error)

@@ -3,7 +3,8 @@
 
 Stages work at the same time, on different steps. When the worker of one is lost all go back to
 one restart point: the last step that every stage has finished, and of which every stage with
-state has a checkpoint. From there the steps are done again; each is answered once.
+state has a checkpoint. From there the steps are done again; each is answered once. What is done
+about the worker that failed, and whether the group goes on, is for the recovery strategy to say.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 from ..errors import AccelerateError, ConfigError, JobTimeout, ModelError, SessionLost, Unsupported
+from ..fleet.policy import Action, GiveUp, Membership, Retry
 from ..inputs import own_copy
 from ..types import TensorRef
 from .cut import Cut
@@ -44,11 +47,17 @@ class _Step:
 
 
 class _Broken(Exception):
-    """A stage failed: `stage` says which, `step` at what."""
+    """A stage failed: `stage` says which, `step` at what, `action` what a strategy made of it."""
 
-    def __init__(self, stage: int, step: _Step | None, error: AccelerateError) -> None:
+    def __init__(
+        self,
+        stage: int,
+        step: _Step | None,
+        error: AccelerateError,
+        action: Action | None = None,
+    ) -> None:
         super().__init__(str(error))
-        self.stage, self.step, self.error = stage, step, error
+        self.stage, self.step, self.error, self.action = stage, step, error, action
 
 
 class Group:
@@ -79,6 +88,9 @@ class Group:
         self._sync_steps = sync_steps
         self._timeout_s = timeout_s
         self._seats: list[Seat | None] = [None] * len(stages)
+        self._avoid: tuple[str, ...] = ()  # workers that the strategy does not want again
+        self._failures = 0  # since the last answer
+        self._failing_since_ns: int | None = None
         self._queues: list[asyncio.Queue[tuple[_Step, Values]]] = []
         self._log: dict[int, _Step] = {}  # steps after the restart point, by number
         self._states: dict[int, bytes] = {}  # at the restart point, by stage
@@ -136,27 +148,33 @@ class Group:
 
     async def _drive(self) -> None:
         """Let steps flow, from the restart point again whenever a stage fails."""
-        in_vain = 0
         while True:
             if all(step.answer.done() for step in self._log.values()):
-                in_vain = 0
+                self._recovered()
                 self._wanted.clear()
                 await self._wanted.wait()
-            answered = self.steps
             try:
                 await self._seat_all()
                 await self._flow()
             except _Broken as broken:
-                in_vain = 1 if self.steps > answered else in_vain + 1
-                self._settle(broken, is_last=in_vain > MAX_RESTARTS)
+                self._failures += 1
+                self._failing_since_ns = self._failing_since_ns or time.perf_counter_ns()
+                self._settle(broken)
+                if isinstance(broken.action, Retry):
+                    await asyncio.sleep(broken.action.delay_ns / 1e9)
             except Exception as error:
                 # A bug must not leave callers waiting.
                 for step in self._log.values():
                     _fail(step, error)
                 raise
 
-    def _settle(self, broken: _Broken, *, is_last: bool) -> None:
+    def _recovered(self) -> None:
+        self._failures, self._failing_since_ns = 0, None
+
+    def _settle(self, broken: _Broken) -> None:
         """Answer the steps that are not tried again, and have the rest done again."""
+        is_last = isinstance(broken.action, GiveUp) or self._failures > MAX_RESTARTS
+        self._avoid = broken.action.avoid if isinstance(broken.action, Retry) else ()
         if broken.step is not None and isinstance(broken.error, _ITS_OWN):
             _fail(broken.step, broken.error)
             self._log.pop(broken.step.number, None)
@@ -189,7 +207,7 @@ class Group:
                 self._seats[stage] = await self._runner.seats.take(
                     work,
                     state=state,
-                    avoid=tuple(one.pin.worker_id for one in others),
+                    avoid=(*(one.pin.worker_id for one in others), *self._avoid),
                     timeout_s=self._timeout_s,
                 )
             except AccelerateError as error:
@@ -218,26 +236,37 @@ class Group:
         assert seat is not None
         while True:
             step, values = await self._queues[stage].get()
+            said: list[Action] = []
             try:
-                values |= await self._run_stage(stage, seat, values)
+                values |= await self._run_stage(stage, seat, values, said.append)
                 if seat.session is not None and step.number % self._sync_steps == 0:
                     state = await self._runner.seats.checkpoint(seat, timeout_s=self._timeout_s)
                     self._saved.setdefault(step.number, {})[stage] = state
             except AccelerateError as error:
-                raise _Broken(stage, step, error) from error
+                raise _Broken(stage, step, error, *said) from error
             self._release(stage, values)
             if stage + 1 < len(self._stages):
                 self._queues[stage + 1].put_nowait((step, values))
             else:
                 self._answer(step, values)
 
-    async def _run_stage(self, stage: int, seat: Seat, values: Values) -> Values:
+    async def _run_stage(
+        self, stage: int, seat: Seat, values: Values, decided: Callable[[Action], None]
+    ) -> Values:
+        others = [one for one in self._seats if one is not None and one is not seat]
+        membership = Membership(
+            unaffected=tuple(one.pin.worker_id for one in others),
+            failures=self._failures,
+            failing_since_ns=self._failing_since_ns,
+        )
         answer = await self._runner.submit(
             self._stages[stage],
             {name: values[name] for name in self._cut.takes[stage]},
             seat=seat,
             keep=self._keep(stage),
             timeout_s=self._timeout_s,
+            group=membership,
+            decided=decided,
         )
         outputs = dict(answer.result.outputs)
         refs = [value for value in outputs.values() if isinstance(value, TensorRef)]
@@ -258,6 +287,7 @@ class Group:
         """Answer a step that every stage has finished."""
         if not step.answer.done():
             self.steps += 1
+            self._recovered()
             outputs: Any = {name: values[name] for name in self._cut.outputs}
             step.answer.set_result(outputs)
         is_stateless = all(seat is None or seat.session is None for seat in self._seats)

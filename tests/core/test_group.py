@@ -4,15 +4,32 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import attrs
 import numpy as np
 import pytest
 
-from accelerate_core.errors import ConfigError, JobTimeout, ModelError, SessionLost, WorkerLost
+from accelerate_core.errors import (
+    AccelerateError,
+    ConfigError,
+    JobTimeout,
+    ModelError,
+    SessionLost,
+    WorkerLost,
+)
+from accelerate_core.fleet.policy import (
+    Action,
+    FailedAttempt,
+    FleetView,
+    GiveUp,
+    JobView,
+    Membership,
+    Retry,
+)
 from accelerate_core.fleet.settings import FleetSettings
-from accelerate_core.protocols import Context
+from accelerate_core.protocols import Context, Recovery
 from accelerate_core.running.runner import Runner, Work
 from accelerate_core.sessions.cut import Cut
 from accelerate_core.sessions.group import MAX_RESTARTS, Group
@@ -28,9 +45,16 @@ EXPECTED = [one["y"] for one in models.expected_cut(STEPS)]
 class Fleet:
     """A runner whose workers die as planned, and a group of two on it."""
 
-    def __init__(self, context: Context, plan: dict[int, str] | None = None, **options: Any):
+    def __init__(
+        self,
+        context: Context,
+        plan: dict[int, str] | None = None,
+        recovery: Recovery | None = None,
+        **options: Any,
+    ):
         self.backend = MortalBackend(plan or {})
-        self.runner = Runner({"cpu": self.backend}, context)
+        recovery = recovery or context.plugins.create("recovery", "coordinated", {})
+        self.runner = Runner({"cpu": self.backend}, context, recovery=recovery)
         cut = models.cut_in_two(context.assets)
         self.works = [Work(spec=spec, targets=(Target("cpu"),)) for spec in cut]
         self.group = Group(self.runner, self.works, **options)
@@ -144,9 +168,57 @@ async def test_a_step_that_takes_too_long_never_was(context: Context) -> None:
         np.testing.assert_array_equal(await fleet.run(2), EXPECTED[2])
 
 
+class Says:
+    """A strategy that always says the same, and keeps what it was told."""
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+        self.told: list[tuple[FailedAttempt, Membership | None]] = []
+
+    def decide(self, failed: FailedAttempt, job: JobView, fleet: FleetView) -> Action:
+        self.told.append((failed, job.group))
+        return self.action
+
+
+async def test_the_strategy_is_told_of_the_group_until_it_answers(context: Context) -> None:
+    says = Says(Retry())
+    async with Fleet(context, dict.fromkeys((4, 5, 8), "fail"), says, sync_steps=1) as fleet:
+        for step in range(4):
+            np.testing.assert_array_equal(await fleet.run(step), EXPECTED[step])
+        first, second = (live for live in fleet.runner._machine.fleet.workers)
+        members = [member for _, member in says.told]
+        assert [failed.worker_id for failed, _ in says.told] == [first] * 3
+        assert all(member and member.unaffected == (second,) for member in members)
+        assert [failed.failures for failed, _ in says.told] == [1, 2, 1]
+        since = [failed.failing_since_ns for failed, _ in says.told]
+        assert 0 < since[0] < since[2] and since[0] <= since[1] < since[2]
+        assert len(fleet.backend.workers) == 2 and fleet.group.restarts == 3
+
+
+async def test_a_strategy_that_gives_up_ends_the_steps_at_once(context: Context) -> None:
+    says = Says(GiveUp())
+    async with Fleet(context, {2: "fail"}, says) as fleet:
+        await fleet.run(0)
+        with pytest.raises(AccelerateError, match="planned"):
+            await fleet.run(5)
+        np.testing.assert_array_equal(await fleet.run(1), EXPECTED[1])
+        assert len(says.told) == 1
+
+
+async def test_a_part_leaves_the_worker_that_the_strategy_avoids(context: Context) -> None:
+    says = Says(Retry(avoid=("cpu-1",), delay_ns=200_000_000))
+    async with Fleet(context, {2: "fail"}, says) as fleet:
+        await fleet.run(0)
+        begin = time.perf_counter()
+        np.testing.assert_array_equal(await fleet.run(1), EXPECTED[1])
+        assert time.perf_counter() - begin >= 0.2
+        seats = [seat.pin.worker_id for seat in fleet.group._seats if seat]
+        assert sorted(seats) == ["cpu-2", "cpu-3"]
+
+
 async def test_workers_that_all_die_end_the_steps_and_not_the_group(context: Context) -> None:
     plan = dict.fromkeys(range(4, 4 + MAX_RESTARTS + 1), "before")
-    async with Fleet(context, plan, sync_steps=1) as fleet:
+    async with Fleet(context, plan, Says(Retry()), sync_steps=1) as fleet:
         await fleet.run(0)
         await fleet.run(1)
         with pytest.raises(WorkerLost, match="planned"):

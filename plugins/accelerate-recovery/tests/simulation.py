@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 from accelerate_recovery import (
+    CoordinatedPolicy,
     FailoverPolicy,
     ImmediatePolicy,
     ParallelPolicy,
@@ -54,6 +55,7 @@ BUSY_FOR = 400 * MS
 STRATEGIES: dict[str, Callable[[], Recovery]] = {
     "none": NoRecovery,
     "immediate": ImmediatePolicy,
+    "coordinated": CoordinatedPolicy,
     "retry": RetryPolicy,
     "restart": RestartPolicy,
     "failover": FailoverPolicy,
@@ -175,6 +177,8 @@ class World:
             case do.CancelAttempt():
                 if worker := self.known(one.worker_id, one.epoch):
                     worker.running.pop(one.job_id, None)
+                    ends = {"job_id": one.job_id, "attempt": one.attempt}
+                    self.later(0, one, ev.AttemptCancelled, **ends)
             case do.Compare():
                 self.post(ev.Compared, job_id=one.job_id, accepted=one.attempts[0])
             case do.WakeAt():

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 from accelerate_recovery import (
+    CoordinatedPolicy,
     FailoverPolicy,
     ImmediatePolicy,
     ParallelPolicy,
@@ -19,6 +20,12 @@ class TestImmediate(RecoveryContract):
     @pytest.fixture
     def recovery(self) -> Recovery:
         return ImmediatePolicy()
+
+
+class TestCoordinated(RecoveryContract):
+    @pytest.fixture
+    def recovery(self) -> Recovery:
+        return CoordinatedPolicy()
 
 
 class TestRetry(RecoveryContract):

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 from accelerate_recovery import (
+    CoordinatedPolicy,
     FailoverPolicy,
     ImmediatePolicy,
     ParallelPolicy,
@@ -19,14 +20,29 @@ from accelerate_recovery import (
 )
 
 from accelerate_core.errors import ConfigError, ErrorInfo
-from accelerate_core.fleet.policy import FailedAttempt, FailureKind, GiveUp, JobView, Mend, Retry
+from accelerate_core.fleet.policy import (
+    FailedAttempt,
+    FailureKind,
+    GiveUp,
+    JobView,
+    Membership,
+    Mend,
+    Retry,
+)
 from accelerate_core.fleet.settings import SECOND
 from accelerate_core.protocols import Context
 from accelerate_core.testing.fleets import WatchedFleet
 from accelerate_core.types import Target
 
-NAMES = ("immediate", "retry", "restart", "failover", "progressive", "parallel")
-SIMPLE = (ImmediatePolicy, RetryPolicy, RestartPolicy, FailoverPolicy, ParallelPolicy)
+NAMES = ("immediate", "coordinated", "retry", "restart", "failover", "progressive", "parallel")
+SIMPLE = (
+    ImmediatePolicy,
+    CoordinatedPolicy,
+    RetryPolicy,
+    RestartPolicy,
+    FailoverPolicy,
+    ParallelPolicy,
+)
 CHROMIUM = Target("wasm", None, "chromium")
 FIREFOX = Target("wasm", None, "firefox")
 CPU = Target("cpu")
@@ -162,6 +178,27 @@ def test_a_job_that_fails_again_has_its_worker_start_on_a_clean_page() -> None:
     native.add("one", "cpu")
     job = attrs.evolve(JOB, targets=(CPU,))
     assert strategy.decide(failed(failures=2), job, native) == Retry(mend=Mend.RESTART)
+
+
+# --- coordinated ----------------------------------------------------------------------------------
+
+
+def test_a_part_of_a_model_stays_unless_it_is_loaded_elsewhere() -> None:
+    strategy, fleet = CoordinatedPolicy(), fleet_of("one", "two")
+    fleet.add("other part", str(CHROMIUM), models=[JOB.model])  # it is taken, however idle it looks
+    member = attrs.evolve(JOB, group=Membership(unaffected=("other part",)))
+    assert strategy.decide(failed(), member, fleet) == Retry()
+    fleet.add("spare", str(CHROMIUM), models=[JOB.model])
+    assert strategy.decide(failed(), member, fleet) == Retry(avoid=("one",))
+    assert strategy.decide(failed(failures=2), member, fleet) == Retry(mend=Mend.PAGE)
+    assert strategy.decide(failed(), JOB, fleet_of("one", "two")) == Retry(avoid=("one",))
+
+
+@pytest.mark.parametrize("policy", [ImmediatePolicy, RetryPolicy, FailoverPolicy])
+def test_the_workers_of_other_parts_are_no_others_to_go_to(policy: type[Strategy]) -> None:
+    member = attrs.evolve(JOB, group=Membership(unaffected=("two",)))
+    action = policy().decide(failed(), member, fleet_of("one", "two"))
+    assert isinstance(action, Retry) and action.avoid == ()
 
 
 # --- retry, restart, failover ---------------------------------------------------------------------

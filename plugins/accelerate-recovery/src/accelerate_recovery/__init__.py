@@ -12,6 +12,7 @@ from accelerate_core.protocols import Context, Recovery
 from .common import RecoverySettings, Strategy
 from .progressive import ProgressivePolicy, ProgressiveSettings
 from .strategies import (
+    CoordinatedPolicy,
     FailoverPolicy,
     ImmediatePolicy,
     ParallelPolicy,
@@ -21,6 +22,8 @@ from .strategies import (
 )
 
 __all__ = [
+    "Coordinated",
+    "CoordinatedPolicy",
     "Failover",
     "FailoverPolicy",
     "Immediate",
@@ -57,6 +60,14 @@ class Immediate(_Plugin):
     name = "immediate"
     settings = RecoverySettings
     policy = ImmediatePolicy
+
+
+class Coordinated(_Plugin):
+    """Keep the parts of a model on several workers together; else be immediate."""
+
+    name = "coordinated"
+    settings = RecoverySettings
+    policy = CoordinatedPolicy
 
 
 class Retry(_Plugin):

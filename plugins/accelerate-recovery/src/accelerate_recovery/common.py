@@ -95,7 +95,7 @@ class Strategy:
 
 def has_other(failed: FailedAttempt, job: JobView, fleet: FleetView) -> bool:
     """Whether a worker is ready for the job that has not failed it yet, however busy it is."""
-    seen = {failed.worker_id, *job.tried}
+    seen = {failed.worker_id, *job.tried, *(job.group.unaffected if job.group else ())}
     ready = fleet.least_loaded(len(seen) + 1, job.targets[:1])
     return any(worker.id not in seen for worker in ready)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strategies with one answer each: immediate, retry, restart, failover, parallel."""
+"""Strategies with one answer each: immediate, coordinated, retry, restart, failover, parallel."""
 
 from __future__ import annotations
 
@@ -17,6 +17,25 @@ class ImmediatePolicy(Strategy):
     def follow(self, failed: FailedAttempt, job: JobView, fleet: FleetView) -> Action:
         """Return Retry without delay."""
         return elsewhere(failed, job, fleet)
+
+
+class CoordinatedPolicy(Strategy):
+    """Leave the parts of a cut model where they are, unless another worker has one loaded.
+
+    The other parts wait meanwhile, and a mended worker is sooner back than another has loaded the
+    part. A job of its own is recovered as by `immediate`.
+    """
+
+    def follow(self, failed: FailedAttempt, job: JobView, fleet: FleetView) -> Action:
+        """Return Retry, with what the worker needs or a spare to go to."""
+        action = elsewhere(failed, job, fleet)
+        if job.group is None or not action.avoid:
+            return action
+        taken = {*action.avoid, *job.group.unaffected}
+        spares = fleet.idle_with(job.model, job.targets[:1], len(taken) + 1)
+        if any(worker.id not in taken for worker in spares):
+            return action
+        return attrs.evolve(action, avoid=())
 
 
 class RetryPolicy(Strategy):
