@@ -29,7 +29,8 @@ STEPS = models.recurrent_inputs(24)
 @pytest.fixture
 async def runner(context: Context) -> AsyncIterator[Runner]:
     backend = context.plugins.create("backends", "wasm", {})
-    runner = Runner({"wasm": backend}, context)
+    recovery = context.plugins.create("recovery", "coordinated", {})
+    runner = Runner({"wasm": backend}, context, recovery=recovery)
     yield runner
     await runner.close()
 
