@@ -159,6 +159,7 @@ class Machine:
     def _sessions_open(self, event: ev.SessionsOpen) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):
             worker.sessions = event.count
+            worker.changed()
 
     def _progress(self, event: ev.WorkerProgress) -> None:
         worker = self._pool.known(event.worker_id, event.epoch)

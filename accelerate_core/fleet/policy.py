@@ -115,6 +115,7 @@ class WorkerView:
     info: WorkerInfo
     models: frozenset[str]  #: hashes of loaded models
     running: int  #: attempts in flight
+    sessions: int = 0  #: whose state is there
 
     @property
     def is_idle(self) -> bool:

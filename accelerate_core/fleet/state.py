@@ -94,6 +94,7 @@ class WorkerState:
                 target=self.target,
                 info=self.info,
                 models=frozenset(self.models),
+                sessions=self.sessions,
                 running=len(self.jobs),
             )
         return self._seen

@@ -63,12 +63,19 @@ class WatchedFleet:
     # --- what tests do ------------------------------------------------------------------------
 
     def add(
-        self, worker_id: str, target: str, *, slots: int = 1, models: Iterable[str] = ()
+        self,
+        worker_id: str,
+        target: str,
+        *,
+        slots: int = 1,
+        models: Iterable[str] = (),
+        sessions: int = 0,
     ) -> None:
         """Add a ready worker."""
         concrete = Target.parse(target)
         state = WorkerState(worker_id, 1, concrete, status=WorkerStatus.READY)
         state.info = WorkerInfo(target=concrete, slots=slots)
+        state.sessions = sessions
         self._fleet.add(state)
         self._fleet.touch(state)
         for model in models:

@@ -35,7 +35,8 @@ class Fleet:
 
     def __init__(self, context: Context, plan: dict[int, str] | None = None, **options: Any):
         self.backend = MortalBackend(plan or {})
-        self.runner = Runner({"cpu": self.backend}, context, settings=options.pop("settings", None))
+        policies = {name: options.pop(name, None) for name in ("settings", "scheduler")}
+        self.runner = Runner({"cpu": self.backend}, context, **policies)
         self.work = Work(spec=models.tiny_recurrent(context.assets), targets=(Target("cpu"),))
         self.session = self.open(**options)
 
@@ -55,6 +56,31 @@ class Fleet:
         for worker in self.backend.workers:
             assert not worker._states._open, "a session was left open"
         await self.runner.close()
+
+
+async def test_sessions_spread_over_the_workers_there_are(context: Context) -> None:
+    settings = FleetSettings(min_workers=3)
+    scheduler = context.plugins.create("schedulers", "affinity", {})
+    async with Fleet(context, settings=settings, scheduler=scheduler) as fleet:
+        await fleet.run(0)
+        for _ in range(1000):
+            if len(fleet.runner.live()) == 3:
+                break
+            await asyncio.sleep(0.01)
+        sessions = [fleet.session, *(fleet.open() for _ in range(8))]
+        for session in sessions[1:]:
+            await session.run(STEPS[0])
+        assert [len(one._states._open) for one in fleet.backend.workers] == [3, 3, 3]
+        # Those that are left behind fill the gap before anybody is crowded.
+        first = [one for one in sessions if one._seat and one._seat.pin.worker_id == "cpu-1"]
+        for session in first:
+            await session.close()
+        sessions = [one for one in sessions if one not in first] + [fleet.open() for _ in first]
+        for session in sessions[-len(first) :]:
+            await session.run(STEPS[0])
+        assert [len(one._states._open) for one in fleet.backend.workers] == [3, 3, 3]
+        for session in sessions:
+            await session.close()
 
 
 async def test_a_session_runs_on_its_own_past(context: Context) -> None:

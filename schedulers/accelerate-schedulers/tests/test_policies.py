@@ -67,6 +67,18 @@ def test_affinity_goes_down_its_list() -> None:
     assert scheduler.pick(JOB, fleet) == Wait("every worker for it is busy")
 
 
+def test_affinity_loads_where_the_fewest_sessions_are() -> None:
+    fleet, scheduler = WatchedFleet(), AffinityPolicy({})
+    load = attrs.evolve(JOB, is_load_only=True)
+    fleet.add("crowded", "wasm:chromium", models=[MODEL], sessions=2)
+    fleet.add("empty", "wasm:chromium", sessions=1)
+    fleet.add("loaded", "wasm:chromium", models=[MODEL], sessions=1)
+    for expected in ("loaded", "empty", "crowded"):
+        assert picks(scheduler, fleet) == ("crowded" if "crowded" in fleet.ids() else expected)
+        assert picks(scheduler, fleet, load) == expected
+        fleet.remove(expected)
+
+
 def test_affinity_leaves_an_asked_browser_alone() -> None:
     fleet, scheduler = WatchedFleet(), AffinityPolicy({"vision": "firefox"})
     fleet.add("firefox", "wasm:firefox")

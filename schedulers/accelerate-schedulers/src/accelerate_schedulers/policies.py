@@ -15,6 +15,8 @@ from accelerate_core.fleet.policy import Decision, FleetView, JobView, Placement
 from accelerate_core.types import BROWSERS, TASKS, Target
 
 _BUSY = Wait("every worker for it is busy")
+#: Idle workers that are compared, where several are.
+_SEEN = 64
 
 
 class RoundRobinPolicy:
@@ -23,7 +25,7 @@ class RoundRobinPolicy:
     Turns are counted in calls. The fleet shows at most `seen` idle workers at a time.
     """
 
-    def __init__(self, seen: int = 64) -> None:
+    def __init__(self, seen: int = _SEEN) -> None:
         self._seen = seen
         self._turns: dict[str, int] = {}
         self._count = 0
@@ -60,7 +62,8 @@ class AffinityPolicy:
     """Go where the model is loaded and the task's browser is.
 
     In this order: the preferred browser with the model loaded, the preferred browser, any worker
-    with the model loaded, any worker.
+    with the model loaded, any worker. A model that is only loaded goes where the fewest sessions
+    are: it may be for another one, which stays there.
     """
 
     def __init__(self, browser_preferences: Mapping[str, str]) -> None:
@@ -70,9 +73,13 @@ class AffinityPolicy:
         """Return the best idle worker, or Wait."""
         enough = 1 + len(job.tried)
         for targets in (self._preferred(job), job.targets[:1]):
-            found = _untried(job, fleet.idle_with(job.model, targets, enough)) or _untried(
-                job, fleet.idle(targets, enough)
-            )
+            if job.is_load_only:
+                idle = _untried(job, fleet.idle(targets, _SEEN + enough))
+                found = sorted(idle, key=lambda one: (one.sessions, job.model not in one.models))
+            else:
+                found = _untried(job, fleet.idle_with(job.model, targets, enough)) or _untried(
+                    job, fleet.idle(targets, enough)
+                )
             if found:
                 return Placement((found[0].id,))
         return _BUSY
@@ -87,5 +94,5 @@ class AffinityPolicy:
         ]
 
 
-def _untried(job: JobView, workers: Sequence[WorkerView]) -> Sequence[WorkerView]:
+def _untried(job: JobView, workers: Sequence[WorkerView]) -> list[WorkerView]:
     return [worker for worker in workers if worker.id not in job.tried]
