@@ -87,6 +87,14 @@ class Breakers:
         """Learn that an attempt was answered."""
         self._record(attempt, now_ns, is_failed=False, is_slow=self._is_slow(attempt, now_ns))
 
+    def answered_copy(self, attempt: Attempt, now_ns: int) -> None:
+        """Learn that a copy was answered, which counts once it is compared.
+
+        A probe counts at once: the copies it is compared with may wait for its end.
+        """
+        if any(circuit in self._tripped for circuit in attempt.calls):
+            self.answered(attempt, now_ns)
+
     def failed(self, attempt: Attempt, kind: FailureKind, now_ns: int) -> None:
         """Learn that an attempt failed."""
         if kind in NO_FAULT:

@@ -112,6 +112,7 @@ class Jobs:
             attempt.worker.failures = attempt.worker.odd
             self.complete(job, attempt)
             return
+        desk.breakers.answered_copy(attempt, attempt.answered_ns)
         self._leave(job, attempt)
         job.answered[attempt.number] = attempt
         if len(job.answered) == job.copies:
@@ -305,8 +306,6 @@ class Jobs:
 
     def _forget(self, job: JobState) -> None:
         desk = self._desk
-        for attempt in job.answered.values():  # those nobody compared
-            desk.breakers.dropped(attempt, desk.fleet.now_ns)
         desk.queue.discard(job)
         desk.jobs.pop(job.id, None)
         if desk.is_draining and not desk.jobs:

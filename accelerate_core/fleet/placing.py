@@ -22,6 +22,8 @@ from .unblocked import Unblocked
 
 HedgeAfter: TypeAlias = Callable[[JobView, FleetView], int | None]
 
+#: While more of the last attempts than this were hedges, hedges wait for what waits.
+_MOST_HEDGES = 0.05
 _TAKES_PINNED = (WorkerStatus.READY, WorkerStatus.SUSPECT)
 
 
@@ -40,19 +42,30 @@ class Placing:
         self._wakes_ns: int | None = None
 
     def place(self) -> None:
-        """Place what waits and can be placed, then hedge what is late."""
+        """Place what waits and hedge what is late, as far as there is room.
+
+        What is late comes first, as it did before. While many attempts are hedges it comes last:
+        then everything is late, and hedges make it later.
+        """
         desk = self._desk
         has_room = bool(desk.fleet.freed)
         if desk.breakers.has_changed:
             desk.breakers.has_changed = False
             desk.queue.open_all()
             has_room = True
+        is_calm = desk.fleet.hedged_share <= _MOST_HEDGES
+        if self._late and has_room and is_calm:
+            self._hedge_late()
         if desk.queue:
             self._place_queued()
         if self._late and has_room:
             desk.fleet.freed.clear()
-            for job in list(self._late.values()):
-                self.want_hedge(job)
+            if not is_calm:
+                self._hedge_late()
+
+    def _hedge_late(self) -> None:
+        for job in list(self._late.values()):
+            self.want_hedge(job)
 
     def want_hedge(self, job: JobState) -> None:
         """Hedge a late job, now or as soon as a worker is free."""

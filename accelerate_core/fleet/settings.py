@@ -77,7 +77,7 @@ class FleetSettings:
     suspect_after_ns: int = SECOND // 3
     #: An attempt that takes longer than this, and than `overdue_factor` times what nearly all
     #: (p95) of its model on its target take, is given to another worker as well.
-    overdue_ns: int = SECOND // 40
+    overdue_ns: int = SECOND // 100
     overdue_factor: float = 2.0
     #: Attempts to have been seen before any is overdue.
     overdue_calls: int = 20

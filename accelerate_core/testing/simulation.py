@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -26,6 +28,7 @@ class Ending:
     submitted_ns: int
     ended_ns: int
     error: ErrorInfo | None
+    story: tuple[do.Chapter, ...] = ()
 
     @property
     def took_ns(self) -> int:
@@ -36,7 +39,8 @@ class Ending:
 class World:
     """Start workers, load models and run jobs, each in its time, as `machine` says.
 
-    Deterministic. Workers never fail by themselves; tests may post what they like.
+    Deterministic. `run_ns` is how long every attempt takes, or tells it for each; None: for ever.
+    Workers never fail by themselves; tests may post what they like.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class World:
         *,
         start_ns: int = 2 * SECOND,
         load_ns: int = SECOND // 10,
-        run_ns: int = SECOND // 10,
+        run_ns: int | Callable[[do.Dispatch], int | None] = SECOND // 10,
         slots: int = 1,
         stop_ns: int = 0,
     ) -> None:
@@ -60,6 +64,8 @@ class World:
         self.started: list[int] = []
         self.stopped: list[int] = []
         self.loads: list[do.LoadModel] = []
+        #: How often it was told what; "killed" are workers that were not asked to stop.
+        self.told: Counter[str] = Counter()
         self.endings: dict[str, Ending] = {}
         self.alive: dict[str, int] = {}
         self._coming: list[tuple[int, int, ev.FleetEvent]] = []
@@ -102,6 +108,7 @@ class World:
 
     def _do(self, one: do.Instruction) -> None:
         now = self.now_ns
+        self.told[type(one).__name__] += 1
         match one:
             case do.StartWorker(worker_id, epoch, target):
                 self.started.append(now)
@@ -114,7 +121,8 @@ class World:
                     epoch=epoch,
                     info=info,
                 )
-            case do.StopWorker(worker_id, epoch):
+            case do.StopWorker(worker_id, epoch, kill):
+                self.told["killed"] += kill
                 self.stopped.append(now)
                 self.alive.pop(worker_id, None)
                 self.at(now + self.stop_ns, ev.WorkerStopped, worker_id=worker_id, epoch=epoch)
@@ -128,17 +136,19 @@ class World:
                     model=model,
                 )
             case do.Dispatch(job_id, attempt, worker_id, epoch):
-                self.at(
-                    now + self.run_ns,
-                    ev.AttemptFinished,
-                    job_id=job_id,
-                    attempt=attempt,
-                    worker_id=worker_id,
-                    epoch=epoch,
-                )
-            case do.Complete(job_id):
-                self.endings[job_id] = Ending(self._submitted[job_id], now, None)
+                took_ns = self.run_ns if isinstance(self.run_ns, int) else self.run_ns(one)
+                if took_ns is not None:
+                    self.at(
+                        now + took_ns,
+                        ev.AttemptFinished,
+                        job_id=job_id,
+                        attempt=attempt,
+                        worker_id=worker_id,
+                        epoch=epoch,
+                    )
+            case do.Complete(job_id, story=story):
+                self.endings[job_id] = Ending(self._submitted[job_id], now, None, story)
             case do.Fail(job_id, error):
-                self.endings[job_id] = Ending(self._submitted[job_id], now, error)
+                self.endings[job_id] = Ending(self._submitted[job_id], now, error, one.story)
             case do.WakeAt(at_ns):
                 self.at(max(at_ns, now), ev.Timer)

@@ -66,7 +66,7 @@ def test_a_good_file_becomes_values() -> None:
         ({"pool": {"health": {"quarantine_after": 0}}}, "pool.health.quarantine_after", ">= 1"),
         ({"pool": {"health": {"overdue_factor": 0.5}}}, "pool.health.overdue_factor", ">= 1"),
         ({"pool": {"health": {"hung_factor": math.inf}}}, "pool.health.hung_factor", "finite"),
-        ({"pool": {"health": {"hung_floor": "10ms"}}}, "pool.health", "hung_floor only 0.01"),
+        ({"pool": {"health": {"hung_floor": "5ms"}}}, "pool.health", "hung_floor only 0.005"),
         ({"pool": {"health": {"quarantine_time": "1h"}}}, "pool.health", "quarantine_longest only"),
         ({"pool": {"idle_timeout": math.nan}}, "pool.idle_timeout", '"10s"'),
         ({"pool": {"max_age": 0}}, "pool.max_age", ">= 0.001"),

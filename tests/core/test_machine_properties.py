@@ -153,7 +153,7 @@ class FleetPromises(RuleBasedStateMachine):
             case do.MendWorker():
                 body = self.bodies[one.worker_id]
                 assert one.epoch > body.epoch and body.phase == "up"
-                assert not any(worker == one.worker_id for _, worker in self.live)
+                self.end_all(one.worker_id)
                 self.bodies[one.worker_id] = Body(one.epoch, body.target, "mending")
                 self.mends.append(one)
             case do.LoadModel():
@@ -462,12 +462,13 @@ class FleetPromises(RuleBasedStateMachine):
 
     def go_well(self) -> bool:
         """Do the first thing asked for; False when there is none."""
+        slots = 1 + self.now % 2
         if self.starts:
-            self.come_up(self.starts.pop(0), 1)
+            self.come_up(self.starts.pop(0), slots)
         elif self.mends:
             mend = self.mends.pop(0)
             if self.is_current(mend, "mending"):
-                self.come_up(mend, 1)
+                self.come_up(mend, slots)
         elif self.stops:
             self.stopped(self.stops.pop(0))
         elif self.loads:
@@ -531,7 +532,7 @@ class FleetPromises(RuleBasedStateMachine):
             probing = sum(
                 attempt.calls.get(breaker) == breaker._period
                 for job in self.machine.jobs.values()
-                for attempt in (*job.live.values(), *job.answered.values())
+                for attempt in job.live.values()
             )
             ended = breaker._calls.count
             unspent = breaker._permits
