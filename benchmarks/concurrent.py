@@ -70,8 +70,7 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
                 yield await _speedup("waiting_pages", 3.5, load, load, options, facts)
     with new_folder() as folder:
         small_bert(Host(state_dir=folder), folder)
-        # The best single worker has all cores; of several, each has one thread.
-        one, several = _fleet(folder, 1), _fleet(folder, WORKERS, cpu={"threads": 1})
+        one, several = _fleet(folder, 1), _fleet(folder, WORKERS)
         async with one as alone, several as fleet:
             loads = [
                 _Load(each, [(model, inputs())] * WORKERS * ROUNDS * 8)
