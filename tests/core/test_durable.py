@@ -26,6 +26,7 @@ from accelerate_core.running.runner import Runner, Work
 from accelerate_core.testing import durable_host
 from accelerate_core.testing.fake import FakeBackend, FakeSettings
 from accelerate_core.testing.models import expected_matmul, tiny_matmul
+from accelerate_core.testing.waiting import until
 from accelerate_core.types import Target, TensorRef
 
 FOREVER_MS = 60_000
@@ -118,8 +119,15 @@ async def test_an_error_is_an_answer_too(context: Context, work: Work) -> None:
 
 async def test_who_stops_waiting_stops_no_job(context: Context, work: Work) -> None:
     async with host(context, latency_ms=100) as jobs:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(jobs.submit(work, INPUTS, job_id="a"), 0.03)
+        waits = asyncio.create_task(jobs.submit(work, INPUTS, job_id="a"))
+
+        async def is_accepted() -> bool:
+            return "a" in await jobs.jobs()
+
+        await until(is_accepted)
+        waits.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waits
         assert (await jobs.answer("a")).attempts == 1
         await jobs.accept(work, INPUTS, job_id="b")
         assert await jobs.acknowledge("b")
@@ -128,9 +136,9 @@ async def test_who_stops_waiting_stops_no_job(context: Context, work: Work) -> N
 
 async def test_what_is_refused_is_not_accepted(context: Context, work: Work) -> None:
     async with host(context, FleetSettings(max_queue=1), latency_ms=FOREVER_MS) as jobs:
-        for _ in range(2):
-            await jobs.accept(work, INPUTS)
-            await asyncio.sleep(0.1)
+        await jobs.accept(work, INPUTS)
+        await until(lambda: bool(jobs._runner._attempts._running))
+        await jobs.accept(work, INPUTS)
         with pytest.raises(Overloaded):
             await jobs.accept(work, INPUTS)
         ref = TensorRef("fake-1", 1, "t", work.spec.inputs[0])

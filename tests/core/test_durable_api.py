@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from accelerate_core.api import AsyncAccelerator
 from accelerate_core.assets import AssetStore
 from accelerate_core.errors import ConfigError, ModelError
 from accelerate_core.testing.models import expected_matmul, matmul_input, tiny_matmul
+from accelerate_core.testing.waiting import until
 
 
 @pytest.fixture
@@ -41,8 +41,12 @@ async def test_a_durable_request_is_answered_and_leaves_nothing(onnx: str, tmp_p
         answer = await model(inputs, durable=True)
         assert np.array_equal(answer["y"], expected_matmul(inputs)["y"])
         assert (tmp_path / "state/journals/0/log").stat().st_size > 1_000
-        await asyncio.sleep(0.1)
-        assert await (await one.durable_jobs()).jobs() == {}
+        jobs = await one.durable_jobs()
+
+        async def are_forgotten() -> bool:
+            return await jobs.jobs() == {}
+
+        await until(are_forgotten)
     async with accelerator(tmp_path, durable=True) as one:
         await (await one.accelerate_model(onnx))(inputs)
         with pytest.raises(ModelError):

