@@ -106,7 +106,7 @@ class Admission:
         for worker in fleet.covering((target,)):
             if worker.status is WorkerStatus.READY and worker.info is not None:
                 slots += worker.info.slots
-                free += max(0, worker.info.slots - len(worker.jobs))
+                free += max(0, worker.info.slots - worker.taken)
         if not slots:
             return None
         rank_ns = rank(asked, fleet.now_ns)

@@ -166,6 +166,16 @@ class AttemptFailed(Happened):
 
 
 @attrs.frozen(kw_only=True)
+class AttemptCancelled(Happened):
+    """An attempt has ended that was to be stopped: its place on the worker is free."""
+
+    job_id: str
+    attempt: int
+    worker_id: str
+    epoch: int
+
+
+@attrs.frozen(kw_only=True)
 class Persisted(Happened):
     """A durable job is written down, or could not be."""
 
@@ -226,6 +236,7 @@ FleetEvent: TypeAlias = (
     | LoadFailed
     | AttemptFinished
     | AttemptFailed
+    | AttemptCancelled
     | Retire
     | Drain
     | Timer

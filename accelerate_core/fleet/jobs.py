@@ -286,6 +286,7 @@ class Jobs:
             if attempt.dispatched_ns is not None:
                 worker = attempt.worker
                 self._desk.say(do.CancelAttempt(job.id, attempt.number, worker.id, worker.epoch))
+                worker.ending.add((job.id, attempt.number))
             self._leave(job, attempt)
 
     def _leave(self, job: JobState, attempt: Attempt) -> None:

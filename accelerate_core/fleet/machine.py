@@ -43,6 +43,7 @@ from .state import Fleet, JobState
 __all__ = ["MAX_ATTEMPTS", "Machine"]
 
 _MOVES = (ev.WorkerReady, ev.AttemptFinished, ev.AttemptFailed, ev.ModelLoaded, ev.WorkerProgress)
+_ENDS = (ev.AttemptFinished, ev.AttemptFailed, ev.AttemptCancelled)
 
 
 class Machine:
@@ -73,6 +74,7 @@ class Machine:
             ev.Persisted: self._jobs.persisted,
             ev.AttemptFinished: self._jobs.finished,
             ev.AttemptFailed: self._jobs.attempt_failed,
+            ev.AttemptCancelled: lambda event: None,  # its place is all there is to it
             ev.Compared: self._comparing.compared,
             ev.WorkerReady: self._ready,
             ev.WorkerFailed: self._start_failed,
@@ -114,6 +116,8 @@ class Machine:
         desk.out = []
         if isinstance(event, _MOVES):
             self._moves(event)
+        if isinstance(event, _ENDS):
+            self._ended(event)
         self._handlers[type(event)](event)
         self._placing.place()
         self._scaling.settle()
@@ -180,6 +184,10 @@ class Machine:
             worker.fruitless_ns = 0
             if isinstance(event, ev.AttemptFinished):
                 self._pool.answered(worker)
+
+    def _ended(self, event: ev.AttemptFinished | ev.AttemptFailed | ev.AttemptCancelled) -> None:
+        if worker := self._pool.known(event.worker_id, event.epoch):
+            self._pool.ended(worker, event.job_id, event.attempt)
 
     def _memory(self, event: ev.WorkerMemory) -> None:
         if worker := self._pool.known(event.worker_id, event.epoch):

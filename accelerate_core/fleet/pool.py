@@ -112,6 +112,7 @@ class Pool:
             return
         worker.epoch = self._next_epoch(worker.id)
         worker.status = WorkerStatus.STARTING
+        worker.ending.clear()
         self._desk.fleet.unload_all(worker)
         self._desk.fleet.touch(worker)
         self._forgive(worker.id)
@@ -149,6 +150,12 @@ class Pool:
         if worker.jobs_done == settings.max_jobs_per_worker:
             self.unsettled[worker.target] = None
         self._stop_retired(worker)
+
+    def ended(self, worker: WorkerState, job_id: str, attempt: int) -> None:
+        """Learn that an attempt has ended: if it was cancelled before, its place is free now."""
+        if (job_id, attempt) in worker.ending:
+            worker.ending.remove((job_id, attempt))
+            self._desk.fleet.touch(worker)
 
     def answered(self, worker: WorkerState) -> None:
         """Learn that a worker answered."""

@@ -162,7 +162,7 @@ class Scaling:
         if any(worker.status is WorkerStatus.STARTING for worker in workers):
             return False  # help is on its way
         slots = sum(worker.info.slots for worker in workers if worker.info)
-        return sum(len(worker.jobs) for worker in workers) >= BUSY * slots
+        return sum(worker.taken for worker in workers) >= BUSY * slots
 
     # --- fewer --------------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ class WorkerState:
     loading: set[str] = attrs.field(factory=set)
     #: Jobs placed here, by id, in order; a job waiting for its model to load counts.
     jobs: dict[str, JobState] = attrs.field(factory=dict)
+    #: Cancelled attempts (job, number) that have not ended here yet: their places are taken.
+    ending: set[tuple[str, int]] = attrs.field(factory=set)
     #: What it last said of a model it loads; "" when it loads none.
     doing: str = ""
     #: Sessions whose state is here; it can be moved, at a price.
@@ -75,18 +77,23 @@ class WorkerState:
     _seen: WorkerView | None = None
 
     @property
+    def taken(self) -> int:
+        """How many of its places are taken."""
+        return len(self.jobs) + len(self.ending)
+
+    @property
     def has_room(self) -> bool:
         """Whether it takes another job now."""
         return (
             self.status is WorkerStatus.READY
             and not self.is_retired
             and self.info is not None
-            and len(self.jobs) < self.info.slots
+            and self.taken < self.info.slots
         )
 
     def view(self) -> WorkerView:
         """Return what policies see, made anew only where it has changed."""
-        if self._seen is None or self._seen.running != len(self.jobs):
+        if self._seen is None or self._seen.running != self.taken:
             assert self.info is not None
             self._seen = WorkerView(
                 id=self.id,
@@ -95,7 +102,7 @@ class WorkerState:
                 info=self.info,
                 models=frozenset(self.models),
                 sessions=self.sessions,
-                running=len(self.jobs),
+                running=self.taken,
             )
         return self._seen
 
@@ -337,7 +344,7 @@ class Fleet:
         group = worker.group
         if group is None:
             return  # gone
-        load = len(worker.jobs) if worker.status is WorkerStatus.READY else None
+        load = worker.taken if worker.status is WorkerStatus.READY else None
         has_room = worker.has_room
         group.put(worker, load=load, has_room=has_room)
         if has_room:

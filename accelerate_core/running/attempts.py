@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from .workers import Workers
 
 
+#: A worker on which a cancelled run goes on for longer is lost.
+CANCEL_TIMEOUT_S = 30.0
+
+
 @attrs.frozen
 class Call:
     """What a job asks of a worker: see `Worker.run`."""
@@ -59,13 +63,42 @@ class Attempts:
         key = (order.job_id, order.attempt)
         task = self._spawn(self._run(order, call, outcomes))
         self._running[key] = (order.worker_id, task)
-        task.add_done_callback(lambda _: self._running.pop(key, None))
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._running.pop(key, None)
+            # A task cancelled before its first step never gets to report for itself.
+            if task.cancelled():
+                self._cancelled(order)
+
+        task.add_done_callback(ended)
 
     def cancel(self, order: do.CancelAttempt) -> None:
-        """Stop an attempt; its worker is free again."""
+        """Stop an attempt, and say when it has ended; a worker that does not stop it is lost."""
         _, task = self._running.get((order.job_id, order.attempt), (None, None))
-        if task is not None:
-            task.cancel()
+        if task is None:
+            self._cancelled(order)
+            return
+        task.cancel()
+        limit = asyncio.get_running_loop().call_later(CANCEL_TIMEOUT_S, self._give_up, order)
+        task.add_done_callback(lambda _: limit.cancel())
+
+    def _cancelled(self, order: do.Dispatch | do.CancelAttempt) -> None:
+        self._post(
+            ev.AttemptCancelled(
+                at_ns=time.perf_counter_ns(),
+                job_id=order.job_id,
+                attempt=order.attempt,
+                worker_id=order.worker_id,
+                epoch=order.epoch,
+            )
+        )
+
+    def _give_up(self, order: do.CancelAttempt) -> None:
+        live = self._workers.of_epoch(order.worker_id, order.epoch)
+        if live is not None:
+            message = f"a cancelled run did not stop within {CANCEL_TIMEOUT_S:g} s"
+            error = WorkerLost(message, where=order.worker_id, reason="hang")
+            self._workers.lose(order.worker_id, live, error)
 
     def cancel_on(self, worker_id: str) -> None:
         """Stop every attempt on a worker."""

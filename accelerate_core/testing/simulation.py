@@ -52,6 +52,7 @@ class World:
         run_ns: int | Callable[[do.Dispatch], int | None] = SECOND // 10,
         slots: int = 1,
         stop_ns: int = 0,
+        cancel_ns: int = 0,
     ) -> None:
         self.machine = machine
         self.start_ns = start_ns
@@ -59,6 +60,7 @@ class World:
         self.run_ns = run_ns
         self.slots = slots
         self.stop_ns = stop_ns
+        self.cancel_ns = cancel_ns
         self.now_ns = 0
         #: When workers were started and stopped.
         self.started: list[int] = []
@@ -146,6 +148,15 @@ class World:
                         worker_id=worker_id,
                         epoch=epoch,
                     )
+            case do.CancelAttempt(job_id, attempt, worker_id, epoch):
+                self.at(
+                    now + self.cancel_ns,
+                    ev.AttemptCancelled,
+                    job_id=job_id,
+                    attempt=attempt,
+                    worker_id=worker_id,
+                    epoch=epoch,
+                )
             case do.Complete(job_id, story=story):
                 self.endings[job_id] = Ending(self._submitted[job_id], now, None, story)
             case do.Fail(job_id, error):

@@ -9,11 +9,13 @@ from collections import Counter
 
 import pytest
 
+from accelerate_core.errors import ErrorInfo
 from accelerate_core.fleet import events as ev
 from accelerate_core.fleet import instructions as do
 from accelerate_core.fleet.machine import Machine
 from accelerate_core.fleet.policy import FailedAttempt, FleetView, JobView, Retry
 from accelerate_core.fleet.settings import SECOND, BreakerSettings, FleetSettings
+from accelerate_core.running.attempts import CANCEL_TIMEOUT_S
 from accelerate_core.types import WorkerInfo
 
 from .test_machine import CPU
@@ -71,6 +73,16 @@ class World:
                     same = {"job_id": job_id, "attempt": attempt}
                     same |= {"worker_id": worker_id, "epoch": epoch}
                     self.later(self.takes(), ev.AttemptFinished, **same)
+            case do.CancelAttempt(job_id, attempt, worker_id, epoch):
+                where = {"worker_id": worker_id, "epoch": epoch}
+                if (worker_id, epoch) != self.stuck:
+                    self.later(1, ev.AttemptCancelled, job_id=job_id, attempt=attempt, **where)
+                else:  # what the runner does of one that does not stop
+                    self.counts["killed"] += 1
+                    error = ErrorInfo(kind="WorkerLost", message="does not stop")
+                    self.later(
+                        round(CANCEL_TIMEOUT_S * SECOND), ev.WorkerLost, error=error, **where
+                    )
             case do.WakeAt(at_ns):
                 self.later(at_ns - self.now, ev.Timer)
 

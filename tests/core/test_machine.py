@@ -270,14 +270,15 @@ def test_what_a_load_said_is_forgotten_with_it() -> None:
     ]
 
 
-def test_a_cancelled_job_frees_its_worker() -> None:
+@pytest.mark.parametrize("end", [ev.AttemptCancelled, ev.AttemptFinished])
+def test_a_cancelled_job_frees_its_worker_when_its_attempt_has_ended_there(end: Any) -> None:
     clock = Clock()
     clock.running()
     clock.submit("k")
-    assert clock(ev.JobCancelled, job_id="j") == [
-        do.CancelAttempt("j", 1, "cpu-1", 1),
-        do.Dispatch("k", 1, "cpu-1", 1, "m"),
-    ]
+    assert clock(ev.JobCancelled, job_id="j") == [do.CancelAttempt("j", 1, "cpu-1", 1)]
+    ended = {"job_id": "j", "attempt": 1, "worker_id": "cpu-1"}
+    assert clock(end, epoch=2, **ended) == [], "another epoch's"
+    assert clock(end, epoch=1, **ended) == [do.Dispatch("k", 1, "cpu-1", 1, "m")]
 
 
 def test_a_delayed_retry_waits_for_its_time() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from accelerate_core.errors import (
@@ -47,7 +48,9 @@ def two_workers(**options) -> Clock:
     clock.ready("cpu-2")
     for worker in ("cpu-1", "cpu-2"):
         clock.loaded(worker)
-    clock(ev.JobCancelled, job_id="first")
+    for one in clock(ev.JobCancelled, job_id="first"):
+        assert isinstance(one, do.CancelAttempt)
+        clock(ev.AttemptCancelled, **attrs.asdict(one))
     assert [type(one) for one in clock.submit()][:1] == [do.Dispatch]
     return clock
 

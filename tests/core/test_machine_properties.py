@@ -110,6 +110,7 @@ class FleetPromises(RuleBasedStateMachine):
         self.runs: list[do.Dispatch] = []
         self.mends: list[do.MendWorker] = []
         self.stops: list[do.StopWorker] = []
+        self.cancels: list[do.CancelAttempt] = []
         self.persists: list[str] = []
         self.compares: list[do.Compare] = []
         self.log: list[ev.FleetEvent] = []
@@ -130,6 +131,11 @@ class FleetPromises(RuleBasedStateMachine):
 
     def post(self, event: ev.FleetEvent) -> None:
         self.log.append(event)
+        if isinstance(event, ev.AttemptFinished | ev.AttemptFailed):  # before it was cancelled
+            key = (event.job_id, event.attempt, event.epoch)
+            self.cancels = [
+                one for one in self.cancels if (one.job_id, one.attempt, one.epoch) != key
+            ]
         out = self.machine.handle(event)
         self.said.append(out)
         for one in out:
@@ -170,6 +176,7 @@ class FleetPromises(RuleBasedStateMachine):
             case do.CancelAttempt():
                 gone = self.live.pop((one.job_id, one.worker_id))
                 assert (gone.attempt, gone.epoch) == (one.attempt, one.epoch)
+                self.cancels.append(one)
             case do.Compare():
                 found = [self.good[one.job_id, attempt] for attempt in one.attempts]
                 assert len(found) == self.copies(one.job_id) > 1
@@ -248,6 +255,10 @@ class FleetPromises(RuleBasedStateMachine):
     def stopped(self, one: do.StopWorker) -> None:
         del self.bodies[one.worker_id]
         self.post(ev.WorkerStopped(**self.at(one)))
+
+    def cancelled_ends(self, one: do.CancelAttempt) -> None:
+        same = {"job_id": one.job_id, "attempt": one.attempt}
+        self.post(ev.AttemptCancelled(**self.at(one), **same))
 
     def written(self, job_id: str, *, well: bool = True) -> None:
         error = None if well else StoreError("the disk is full").info
@@ -372,6 +383,11 @@ class FleetPromises(RuleBasedStateMachine):
         error = ModelError("bad").info
         self.post(ev.LoadFailed(**self.at(load), model=load.model, kind=kind, error=error))
 
+    @rule(data=st.data())
+    @precondition(lambda self: self.cancels)
+    def a_cancelled_attempt_ends(self, data):
+        self.cancelled_ends(self.pick(data, self.cancels))
+
     @precondition(lambda self: self.persists)
     @rule(data=st.data(), well=st.sampled_from([True, True, False]))
     def persist_ends(self, data, well):
@@ -473,6 +489,8 @@ class FleetPromises(RuleBasedStateMachine):
             self.stopped(self.stops.pop(0))
         elif self.loads:
             self.loaded(self.loads.pop(0))
+        elif self.cancels:
+            self.cancelled_ends(self.cancels.pop(0))
         elif self.persists:
             self.written(self.persists.pop(0))
         elif self.compares:
@@ -511,6 +529,10 @@ class FleetPromises(RuleBasedStateMachine):
         ready = {one.id for one in fleet.workers.values() if one.status is WorkerStatus.READY}
         assert {one.id for one in fleet.least_loaded(99, TARGETS)} == ready
         for worker in fleet.workers.values():
+            here = [one for one in self.cancels if one.worker_id == worker.id]
+            if self.bodies[worker.id].phase == "up":
+                ending = {(one.job_id, one.attempt) for one in here if one.epoch == worker.epoch}
+                assert ending == worker.ending
             for job_id, job in worker.jobs.items():
                 assert job.live[worker.id].worker is worker
                 assert self.machine.jobs[job_id] is job
