@@ -81,7 +81,8 @@ class DurableJobs:
 
         A `job_id` that is known already names the same job: nothing is done twice. `options` are
         `Runner.submit`'s. StoreError when it cannot be written, Overloaded when it is not taken,
-        ConfigError when the id belongs to another request: then nothing is accepted.
+        ModelError for inputs that are no named arrays, ConfigError when the id belongs to another
+        request: then nothing is accepted.
         """
         job_id, _ = await self._accept(work, inputs, job_id, options)
         return job_id
@@ -161,6 +162,13 @@ class DurableJobs:
     async def _accept(
         self, work: Work, inputs: Inputs, job_id: str | None, options: Mapping[str, Any]
     ) -> tuple[str, _Live | None]:
+        if not isinstance(inputs, Mapping):
+            raise ModelError(
+                f"the inputs are a {type(inputs).__name__}",
+                where=f"model {work.spec.name}",
+                accepted=["arrays by the names of the model's inputs"],
+                hint="Text and images are encoded where a model is called: model(inputs).",
+            )
         digest = await asyncio.to_thread(digest_of, work, inputs) if job_id is not None else ""
         if job_id is not None and (known := await self._digest(job_id)) is not None:
             if known != digest:

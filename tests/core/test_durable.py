@@ -19,7 +19,14 @@ import pytest
 
 from accelerate_core.durable.jobs import DurableJobs
 from accelerate_core.durable.journal import files, open_journal
-from accelerate_core.errors import AccelerateError, ConfigError, Overloaded, StoreError, Unsupported
+from accelerate_core.errors import (
+    AccelerateError,
+    ConfigError,
+    ModelError,
+    Overloaded,
+    StoreError,
+    Unsupported,
+)
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.protocols import Context
 from accelerate_core.running.runner import Runner, Work
@@ -144,6 +151,9 @@ async def test_what_is_refused_is_not_accepted(context: Context, work: Work) -> 
         ref = TensorRef("fake-1", 1, "t", work.spec.inputs[0])
         with pytest.raises((Overloaded, Unsupported)):
             await jobs.accept(work, {"x": ref})
+        for job_id in ("a", None):
+            with pytest.raises(ModelError, match="names of the model's inputs"):
+                await jobs.accept(work, ["a sentence"], job_id=job_id)  # type: ignore[arg-type]
         assert len(await jobs.jobs()) == 2
 
 
