@@ -85,8 +85,7 @@ async def test_a_small_request_overtakes_a_large_one(meet: Meet) -> None:
     ):
         chunks += 1
     assert chunks < 48, "the small request waited for the large one"
-    large.cancel()
-    small.cancel()
+    met.connection.lose("enough")
     await asyncio.gather(large, small, return_exceptions=True)
 
 
@@ -130,16 +129,26 @@ async def test_a_tensor_that_cannot_cross_is_refused_before_it_is_sent(meet: Mee
     await request
 
 
-async def test_cancelling_tells_the_page_and_drops_a_late_answer(meet: Meet) -> None:
+@pytest.mark.parametrize("is_patient", [True, False])
+async def test_cancelling_tells_the_page_and_waits_until_it_is_free(
+    meet: Meet, is_patient: bool
+) -> None:
     met = await meet()
     request = asyncio.create_task(met.connection.request(_echo, grace_ms=50))
     message, _ = await met.page.hear()
     request.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await request
     cancel, _ = await met.page.hear()
     assert cancel == Cancel(id=message.id, grace_ms=50)
-    await met.page.send(Done(id=message.id))
+    assert not (await asyncio.wait([request], timeout=0.1))[0]
+    if is_patient:
+        error = PageError(name="AbortError", message="it was", kind="cancelled")
+        await met.page.send(Failed(id=message.id, error=error))
+    else:
+        request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(request, 2)
+    if not is_patient:
+        await met.page.send(Done(id=message.id))  # late, and dropped
     again = asyncio.create_task(met.connection.request(_echo))
     message, _ = await met.page.hear()
     await met.page.send(Done(id=message.id))

@@ -84,6 +84,8 @@ class Connection:
         self._answers = Answers()
         self._waiting: dict[int, tuple[asyncio.Future[Answer], type[Loaded | Done]]] = {}
         self._given_up: set[int] = set()
+        #: Requests that a page does not answer when they are cancelled: it has them in part only.
+        self._unanswerable: set[int] = set()
         self._ids = itertools.count(1)
         self._streams = itertools.count(1)
         # One upload at a time keeps a small message at most one chunk away from the wire.
@@ -114,7 +116,8 @@ class Connection:
         """Send a request and return its answer.
 
         Raises what the page failed with, typed; WorkerLost when it is gone; ModelError for
-        tensors that cannot cross. Cancelling tells the page, and drops a late answer.
+        tensors that cannot cross. Cancelling tells the page, and ends when the page says that it
+        is free of the request, or is gone; cancelling again does not wait for that.
         """
         number = next(self._ids)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -125,13 +128,28 @@ class Connection:
             raise ModelError(error.reason, where=self._where) from None
         except asyncio.CancelledError:
             if number in self._waiting and not self.lost.done():
-                self._given_up.add(number)
-                await self._tell_soon(Cancel(id=number, grace_ms=grace_ms), _CANCEL_S)
+                await self._withdraw(number, grace_ms)
             raise
         finally:
             self._waiting.pop(number, None)
+            self._unanswerable.discard(number)
             if future.done():
                 future.exception()
+
+    async def _withdraw(self, number: int, grace_ms: float) -> None:
+        """Tell the page that nobody waits any more, and wait for its answer where one comes."""
+        _, expected = self._waiting[number]
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = (answered, expected)
+        try:
+            await self._tell_soon(Cancel(id=number, grace_ms=grace_ms), _CANCEL_S)
+            if number not in self._unanswerable:
+                await asyncio.wait([answered])
+        finally:
+            if answered.done():
+                answered.exception()  # nobody need ask
+            else:
+                self._given_up.add(number)
 
     async def tell(self, message: FromHost) -> None:
         """Send a message that has no answer."""
@@ -157,11 +175,15 @@ class Connection:
             request = build(number, packed.headers)
             frame = frames.encode_message(codec.encode(request), packed.inline)
             self._check_open()
+            if packed.streams or isinstance(request, Renew):
+                self._unanswerable.add(number)
             self._waiting[number] = (future, Loaded if isinstance(request, Load) else Done)
             await self._send(frame)
             for stream, data in packed.streams:
                 for chunk in frames.encode_stream(stream, data):
                     await self._send(chunk)
+        if not isinstance(request, Renew):
+            self._unanswerable.discard(number)
 
     async def _send(self, frame: bytes) -> None:
         self._check_open()
