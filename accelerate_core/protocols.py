@@ -100,7 +100,8 @@ class Worker:
     ) -> Result:
         """Run once. Outputs named in `keep` stay on the worker as `TensorRef`s.
 
-        Cancelling the task cancels the run. ModelError for wrong names, dtypes or shapes.
+        Cancelling the task cancels the run; it ends when the worker is free for another. ModelError
+        for wrong names, dtypes or shapes.
         """
         raise Unsupported("this worker cannot run models")
 

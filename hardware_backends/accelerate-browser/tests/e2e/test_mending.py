@@ -16,7 +16,7 @@ from accelerate_core.errors import ModelError, Unsupported, WorkerLost
 from accelerate_core.fleet.policy import Mend
 from accelerate_core.protocols import Context
 from accelerate_core.testing import models
-from accelerate_core.types import WorkerEvent, WorkerEventKind
+from accelerate_core.types import LoadOptions, WorkerEvent, WorkerEventKind
 
 Start = Any
 
@@ -82,7 +82,7 @@ async def test_a_page_is_mended_doubted_and_at_last_lost_by_a_crash(
         while silent_ms < 300:
             at, silent = await heard.next(WorkerEventKind.SILENT)
             silent_ms = silent.data["silent_ms"]
-        assert at - stopped < 2.0
+        assert at - stopped < 1.0, "an idle page is watched as closely as a busy one"
         with pytest.raises(Unsupported, match="does not answer"):
             await worker.mend(Mend.PAGE)
     finally:
@@ -116,3 +116,19 @@ async def test_a_socket_that_is_reset_is_a_lost_connection_and_a_killed_browser_
     psutil.Process(worker.launched.pid).kill()
     _, lost = await heard.next(WorkerEventKind.LOST)
     assert lost.data["reason"] == "crash" and "signal 9" in lost.message
+
+
+async def test_a_cancelled_run_ends_when_its_page_is_free(start: Start, context: Context) -> None:
+    worker = await start("wasm:chromium-headless-shell", cancel_grace_s=0.3)
+    await _compute(worker, context)
+    options = LoadOptions(dimensions={"n": 1024})
+    handle = await worker.load(models.slow_chain(context.assets), options)
+    running = asyncio.create_task(worker.run(handle, models.slow_input(1024)))
+    await asyncio.sleep(0.3)
+    assert not running.done()
+    began = time.perf_counter()
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled() and time.perf_counter() - began >= 0.25
+    assert worker.connection.device_losses == 1, "it computes on a thread of its own again"
+    await _compute(worker, context)
