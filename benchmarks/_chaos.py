@@ -18,7 +18,7 @@ from ._progress import Progress
 from ._world import conditions
 
 
-def requests_told(total: int) -> Callable[[Request | Struck], None]:
+def told(total: int) -> Callable[[Request | Struck], None]:
     """Return a teller of an experiment that prints how far its requests and faults are."""
     progress = Progress("requests", total)
     counts = Counter[str]()
@@ -85,7 +85,7 @@ def figure(
             requests=len(row.requests),
             rate=row.rate,
             faults=row.faults,
-            missed=len(row.struck) - row.faults,
+            missed=Counter(one.reason for one in row.struck if one.seen is None),
             reason=row.reason,
             latency_ms=percentiles(row.latencies_ms) if row.latencies_ms else None,
         ),

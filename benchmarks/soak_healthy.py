@@ -14,7 +14,7 @@ from accelerate_chaos.workload import slow
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.types import Target
 
-from ._chaos import figure, kept, requests_told
+from ._chaos import figure, kept, told
 from ._measure import Figure
 from ._world import Options, new_host
 
@@ -40,7 +40,7 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
         strikes=(Strike(at_s=0.0, fault="cpu_throttling", lasts_s=seconds),),
     )
     with new_host() as host:
-        tell = requests_told(plan.requests)
+        tell = told(plan.requests)
         row = await experiment.run(
             host, plan, await slow(host, _SIZE), stop=options.stop, tell=tell
         )

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from .fleet import FleetPlan
 from .records import Request, Row, Struck
 from .workload import Workload, named, slow, tiny
 
+#: Seconds a row takes beside its requests, to begin with.
+_START_S = 3.5
 #: Exit code of a process that SIGINT ended.
 _INTERRUPTED = 130
 
@@ -57,7 +60,8 @@ def plans(host: Host, wanted: Wanted) -> tuple[experiment.Plan, ...]:
         scenarios.check(name, faults)
     strategies = _known("strategy", wanted.strategies, host.names("recovery"), takes_all=True)
     browsers = _known("browser", wanted.browsers, BROWSERS)
-    _known("backend", (wanted.backend,), host.names("backends"))
+    backend, _, engine = wanted.backend.partition("/")
+    _known("backend", (backend,), host.names("backends"))
     settings = FleetSettings(
         max_workers=max(wanted.workers, len(browsers)),
         min_workers=-(-wanted.workers // len(browsers)),
@@ -67,7 +71,7 @@ def plans(host: Host, wanted: Wanted) -> tuple[experiment.Plan, ...]:
         experiment.Plan(
             scenario=name,
             fleet=FleetPlan(
-                targets=tuple(Target(wanted.backend, None, one) for one in browsers),
+                targets=tuple(Target(backend, engine or None, one) for one in browsers),
                 strategy=strategy,
                 settings=settings,
             ),
@@ -122,9 +126,21 @@ async def _run(
     async def work(stop: asyncio.Event) -> tuple[Row, ...]:
         workload = await _workload(host, wanted)
         rows: list[Row] = []
+        refused: dict[str, Row] = {}  # scenarios that these targets cannot suffer
+        asking_s = sum(plan.seconds for plan in todo)
+        began_s = time.monotonic()
         for number, plan in enumerate(todo, 1):
-            warn(f"[{number}/{len(todo)}] {plan.scenario} x {plan.fleet.strategy}")
-            row = await _one(host, plan, workload, stop)
+            taken_s = (time.monotonic() - began_s) / len(rows) if rows else None
+            # Before anything was measured: a start of browsers takes some seconds.
+            left_s = (len(todo) - len(rows)) * (taken_s or asking_s / len(todo) + _START_S)
+            left = f"about {left_s / 60:.0f} min left"
+            warn(f"[{number}/{len(todo)}] {plan.scenario} x {plan.fleet.strategy}, {left}")
+            if plan.scenario in refused:
+                row = attrs.evolve(refused[plan.scenario], strategy=plan.fleet.strategy or "none")
+            else:
+                row = await _one(host, plan, workload, stop)
+            if row.reason is not None:
+                refused[plan.scenario] = row
             rows.append(row)
             warn(f"  {row.verdict}{': ' + row.reason if row.reason else ''}")
             if store is not None:

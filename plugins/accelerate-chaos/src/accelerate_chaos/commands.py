@@ -25,11 +25,15 @@ def chaos(
     browser: Annotated[
         list[str] | None, typer.Option(help="Browser to run on. Repeatable; first is best.")
     ] = None,
-    backend: Annotated[str, typer.Option(help="Backend in the pages.")] = "wasm",
-    requests: Annotated[int, typer.Option(min=1, help="Requests of each row.")] = 100,
+    backend: Annotated[str, typer.Option(help="Backend in the pages, or backend/engine.")] = "wasm",
+    requests: Annotated[
+        int | None, typer.Option(min=1, help="Requests of each row: 100, or 50 of all.")
+    ] = None,
     rate: Annotated[float, typer.Option(min=0.01, help="Requests a second.")] = 20.0,
     deadline: Annotated[float, typer.Option(min=0.01, help="Seconds until one is late.")] = 5.0,
-    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two faults.")] = 3.0,
+    every: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds between two faults: 3, or 2 of all.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Workers at once.")] = 3,
     size: Annotated[
         int,
@@ -52,15 +56,16 @@ def chaos(
     """
     from .campaign import Wanted, execute
 
+    is_all = scenario == "all"
     wanted = Wanted(
         scenario=scenario,
         strategies=tuple(strategy or ("immediate",)),
         browsers=tuple(browser or ("chromium",)),
         backend=backend,
-        requests=requests,
+        requests=requests or (50 if is_all else 100),
         rate=rate,
         deadline_s=deadline,
-        every_s=every,
+        every_s=every or (2.0 if is_all else 3.0),
         workers=workers,
         size=size,
         model=model,
