@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from ..errors import AccelerateError, ErrorInfo, Overloaded
 from ..types import Target
 from .desk import Desk
@@ -13,8 +15,11 @@ from .state import WorkerStatus
 
 #: For so long after a backend could not be started, or a model not loaded, nobody tries again.
 MEMORY_NS = 10 * SECOND
+#: So many starts in a row that failed say that the next one will, whatever the errors.
+_ENOUGH_STARTS = 3
 #: Errors of starts that say that the next one would fail as well.
 _FOR_GOOD = frozenset({"BackendUnavailable", "ConfigError", "Unsupported"})
+_UP = (WorkerStatus.READY, WorkerStatus.SUSPECT, WorkerStatus.QUARANTINED)
 #: Part of the queue that shall be done before a refused caller comes back.
 _DRAINED = 0.1
 
@@ -25,6 +30,8 @@ class Admission:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._worked: set[Target] = set()
+        #: Target -> starts that failed since one worked.
+        self._failed: dict[Target, int] = {}
         #: Target -> until when it is not tried again, and why.
         self._hopeless: dict[Target, tuple[int, ErrorInfo]] = {}
         #: (model, target) -> the same.
@@ -33,12 +40,19 @@ class Admission:
     def worked(self, target: Target) -> None:
         """Learn that a worker came up."""
         self._worked.add(target)
+        self._failed.pop(target, None)
         self._hopeless.pop(target, None)
 
     def start_failed(self, target: Target, error: ErrorInfo) -> None:
-        """Learn that a worker could not be started; what once worked may work again."""
-        if error.kind in _FOR_GOOD and target not in self._worked:
-            self._hopeless[target] = (self._desk.fleet.now_ns + MEMORY_NS, error)
+        """Learn that a worker could not be started; what once worked may work again at first."""
+        count = self._failed[target] = self._failed.get(target, 0) + 1
+        if error.kind not in _FOR_GOOD or target in self._worked:
+            workers = self._desk.fleet.covering((target,))
+            if count < _ENOUGH_STARTS or any(one.status in _UP for one in workers):
+                return
+            message = f"{error.message} ({count} starts in a row failed)"
+            error = attrs.evolve(error, message=message)
+        self._hopeless[target] = (self._desk.fleet.now_ns + MEMORY_NS, error)
 
     def load_failed(self, target: Target, model: str, kind: FailureKind, error: ErrorInfo) -> None:
         """Learn that a model cannot be loaded by workers of a target."""

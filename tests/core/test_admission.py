@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelerate_core.errors import BackendUnavailable, ModelError, WorkerLost
+from accelerate_core.errors import AccelerateError, BackendUnavailable, ModelError, WorkerLost
 from accelerate_core.fleet import events as ev
 from accelerate_core.fleet import instructions as do
 from accelerate_core.fleet.admission import MEMORY_NS
@@ -112,6 +112,41 @@ def test_a_start_that_failed_for_now_or_once_worked_is_tried_again() -> None:
     error = BackendUnavailable("no display for a moment").info
     clock(ev.WorkerFailed, worker_id="cpu-1", epoch=3, error=error)
     assert clock.submit("m") == [do.StartWorker("cpu-1", 4, CPU)]
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("it was removed"), WorkerLost("it crashed")])
+def test_what_worked_once_and_starts_no_more_is_not_waited_for(error: AccelerateError) -> None:
+    clock = Clock()
+    clock.running()
+    clock.finished()
+    clock(ev.WorkerLost, worker_id="cpu-1", epoch=1, error=WorkerLost("gone").info)
+    for number in range(3):
+        (start,) = clock.submit(f"j{number}")
+        assert isinstance(start, do.StartWorker)
+        same = {"worker_id": start.worker_id, "epoch": start.epoch}
+        (failed,) = clock(ev.WorkerFailed, **same, error=error.info)
+        assert isinstance(failed, do.Fail) and failed.error.message == error.info.message
+    (refused,) = clock.submit("k")
+    assert isinstance(refused, do.Fail) and refused.error.kind == error.info.kind
+    assert refused.error.message == f"{error.info.message} (3 starts in a row failed)"
+    assert clock.submit("l", (CPU, FIREFOX)) == [do.StartWorker("wasm:firefox-1", 1, FIREFOX)]
+    clock.now += MEMORY_NS
+    (again,) = clock.submit("m")
+    assert isinstance(again, do.StartWorker) and again.target == CPU
+    clock.ready(again.worker_id, epoch=again.epoch)
+    assert isinstance(clock.loaded(again.worker_id, epoch=again.epoch)[0], do.Dispatch)
+
+
+def test_starts_that_fail_beside_a_worker_refuse_nobody() -> None:
+    clock = Clock()
+    clock.running()
+    clock.finished()
+    for number in range(3):
+        out = clock.submit(f"two{number}", copies=2)
+        (start,) = [one for one in out if isinstance(one, do.StartWorker)]
+        same = {"worker_id": start.worker_id, "epoch": start.epoch}
+        clock(ev.WorkerFailed, **same, error=BackendUnavailable("no room").info)
+    assert clock.submit("k") == [do.Dispatch("k", 1, "cpu-1", 1, "m")]
 
 
 def test_a_model_no_worker_can_load_is_refused_at_once_and_others_are_not() -> None:

@@ -318,6 +318,37 @@ def test_an_answer_in_between_keeps_a_worker_out_of_quarantine() -> None:
     assert clock.machine.fleet.workers["cpu-1"].status is WorkerStatus.READY
 
 
+def test_only_an_answer_that_was_compared_makes_up_for_an_odd_one() -> None:
+    lenient = BreakerSettings(minimum_calls=20)
+    clock = Clock(settings=FleetSettings(breaker=lenient, quarantine_after=2, max_workers=3))
+    clock.submit("warm", copies=3)
+    for name in ("cpu-1", "cpu-2", "cpu-3"):
+        clock.ready(name)
+        clock.loaded(name)
+    clock(ev.JobCancelled, job_id="warm")
+    first = clock.machine.fleet.workers["cpu-1"]
+
+    def compare(job: str, *, is_odd: bool) -> None:
+        """Have three workers answer; the first of them agrees with the others or does not."""
+        runs = [one for one in clock.submit(job, copies=3) if isinstance(one, do.Dispatch)]
+        for run in runs:
+            clock.finished(job, run.attempt, run.worker_id)
+        (mine,) = [run.attempt for run in runs if run.worker_id == "cpu-1"]
+        (other, *_) = [run.attempt for run in runs if run.worker_id != "cpu-1"]
+        clock(ev.Compared, job_id=job, accepted=other, odd=(mine,) if is_odd else ())
+
+    compare("1", is_odd=True)
+    clock.submit("alone", tried=("cpu-2", "cpu-3"))
+    clock.finished("alone")
+    assert first.failures == 1, "nobody compared that one"
+    compare("2", is_odd=False)
+    assert first.failures == 0
+    compare("3", is_odd=True)
+    assert first.status is WorkerStatus.READY
+    compare("4", is_odd=True)
+    assert first.status is WorkerStatus.QUARANTINED
+
+
 def test_what_else_runs_on_a_quarantined_worker_is_done_first() -> None:
     clock = Clock(settings=FleetSettings(breaker=BreakerSettings(minimum_calls=20)))
     clock.submit("long")

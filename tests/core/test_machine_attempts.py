@@ -321,3 +321,17 @@ def test_the_fleet_knows_which_part_of_its_attempts_are_hedges() -> None:
     for _ in range(200):
         clock.machine.fleet.dispatched(is_hedge=False)
     assert clock.machine.fleet.hedged_share == 0.0
+
+
+def test_a_late_answer_of_an_earlier_attempt_on_the_same_worker_counts_not() -> None:
+    class Again:
+        def decide(self, failed, job, fleet):
+            return Retry()
+
+    clock = Clock(recovery=Again())
+    clock.running()
+    assert do.Dispatch("j", 2, "cpu-1", 1, "m") in clock.failed(
+        FailureKind.TIMEOUT, WorkerLost("late")
+    )
+    assert clock.finished(attempt=1) == []
+    assert clock.finished(attempt=2)[0] == do.Complete("j", 2, "cpu-1", 1)
