@@ -63,7 +63,7 @@ class Admission:
     def refusal(self, asked: JobView) -> AccelerateError | None:
         """Return why a job is not taken, or None."""
         desk = self._desk
-        if (reason := self._unsatisfiable(asked)) is not None:
+        if (self._hopeless or self._unloadable) and (reason := self._unsatisfiable(asked)):
             return AccelerateError.from_info(reason)
         waiting = len(desk.queue)
         if waiting >= desk.settings.max_queue:
@@ -80,8 +80,6 @@ class Admission:
         return tuple(one for one in targets if self._hopeless.get(one, (0, None))[0] <= now)
 
     def _unsatisfiable(self, asked: JobView) -> ErrorInfo | None:
-        if not self._hopeless and not self._unloadable:
-            return None
         targets = self.hopeful(asked.targets)
         if not targets:
             return self._hopeless[asked.targets[-1]][1]

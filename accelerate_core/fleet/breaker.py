@@ -33,16 +33,15 @@ class Breaker:
     def __init__(self, settings: BreakerSettings) -> None:
         self._settings = settings
         self._state = BreakerState.CLOSED
+        #: Whether every call is permitted.
+        self.is_closed = True
         self._since_ns = 0
         #: Counts changes of state.
         self._period = 0
         self._permits = 0
         self._calls = _new_window(settings)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether every call is permitted."""
-        return self._state is BreakerState.CLOSED
+        #: Calls in the window from which on it is judged.
+        self._enough = _enough(settings, self._state)
 
     def state(self, now_ns: int) -> BreakerState:
         """Return its state; it is OPEN until a call asks for permission after its wait."""
@@ -68,6 +67,8 @@ class Breaker:
 
     def acquire(self, now_ns: int) -> int | None:
         """Permit a call and return the period it belongs to; None where none is permitted."""
+        if self.is_closed:
+            return self._period
         if not self.permits(now_ns):
             return None
         if self._state is BreakerState.OPEN:
@@ -90,12 +91,7 @@ class Breaker:
             return
         calls, settings = self._calls, self._settings
         calls.add(now_ns, is_failed, is_slow)
-        enough = settings.minimum_calls
-        if self._state is BreakerState.HALF_OPEN:
-            enough = min(enough, settings.probes)
-        elif settings.window_kind is Window.COUNT:
-            enough = min(enough, settings.window)
-        if calls.count < enough:
+        if calls.count < self._enough:
             return
         is_bad = (
             calls.failed / calls.count >= settings.failure_rate
@@ -114,8 +110,10 @@ class Breaker:
 
     def _become(self, state: BreakerState, now_ns: int) -> None:
         self._state = state
+        self.is_closed = state is BreakerState.CLOSED
         self._since_ns = now_ns
         self._period += 1
+        self._enough = _enough(self._settings, state)
         if state is BreakerState.HALF_OPEN:
             self._permits = self._settings.probes
             self._calls = _LastCalls(self._settings.probes)
@@ -176,3 +174,12 @@ class _LastSeconds:
 def _new_window(settings: BreakerSettings) -> _LastCalls | _LastSeconds:
     kind = _LastCalls if settings.window_kind is Window.COUNT else _LastSeconds
     return kind(settings.window)
+
+
+def _enough(settings: BreakerSettings, state: BreakerState) -> int:
+    """Return how many calls it takes to judge."""
+    if state is BreakerState.HALF_OPEN:
+        return min(settings.minimum_calls, settings.probes)
+    if settings.window_kind is Window.COUNT:
+        return min(settings.minimum_calls, settings.window)
+    return settings.minimum_calls

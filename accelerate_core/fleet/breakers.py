@@ -85,6 +85,8 @@ class Breakers:
 
     def answered(self, attempt: Attempt, now_ns: int) -> None:
         """Learn that an attempt was answered."""
+        if not attempt.calls:
+            return
         self._record(attempt, now_ns, is_failed=False, is_slow=self._is_slow(attempt, now_ns))
 
     def answered_copy(self, attempt: Attempt, now_ns: int) -> None:
@@ -104,25 +106,28 @@ class Breakers:
 
     def dropped(self, attempt: Attempt, now_ns: int) -> None:
         """Learn that nobody waits for an attempt any more; it may have been slow until then."""
+        if not attempt.calls:
+            return
         if self._is_slow(attempt, now_ns):
             self._record(attempt, now_ns, is_failed=False, is_slow=True)
         else:
             self._release(attempt, now_ns)
 
     def _is_slow(self, attempt: Attempt, now_ns: int) -> bool:
-        if self._settings is None or not attempt.calls:
+        if self._settings is None:
             return False
         took_ns = (attempt.answered_ns or now_ns) - (attempt.dispatched_ns or now_ns)
         if self._settings.slow_call_ns is not None:
             return took_ns > self._settings.slow_call_ns
         # Not p95: a few slow attempts would move it, and none after them would be slow.
-        usual = self._latencies.of(attempt.model, attempt.worker.target)
-        return usual is not None and took_ns > self._settings.slow_call_factor * usual.p50_ns
+        usual_ns = self._latencies.median_ns(attempt.model, attempt.worker.target)
+        return usual_ns is not None and took_ns > self._settings.slow_call_factor * usual_ns
 
     def _record(self, attempt: Attempt, now_ns: int, *, is_failed: bool, is_slow: bool) -> None:
         for breaker, period in attempt.calls.items():
             breaker.record(now_ns, period, is_failed=is_failed, is_slow=is_slow)
-            self._note(breaker)
+            if self._tripped or not breaker.is_closed:
+                self._note(breaker)
         attempt.calls.clear()
 
     def _release(self, attempt: Attempt, now_ns: int) -> None:

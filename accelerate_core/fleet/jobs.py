@@ -128,7 +128,8 @@ class Jobs:
         story = tuple(job.story)
         self._desk.say(do.Complete(job.id, attempt.number, worker.id, attempt.epoch, story))
         self._unplace(job, attempt)
-        self._cancel_live(job)
+        if job.live:
+            self._cancel_live(job)
         self._forget(job)
 
     def fail(self, job: JobState, error: AccelerateError, action: Action | None = None) -> None:

@@ -21,21 +21,26 @@ Number = TypeVar("Number", int, float)
 
 
 class _Series(Generic[Number]):
-    """The last numbers in order of coming and in order of size."""
+    """The last numbers, and their percentiles: these are read more often than numbers come."""
 
-    def __init__(self, window: int) -> None:
-        self.window = window
-        self.recent: deque[Number] = deque()
-        self.sorted: list[Number] = []
+    def __init__(self, window: int, first: Number) -> None:
+        self._window = window
+        self._recent: deque[Number] = deque()
+        self._sorted: list[Number] = []
+        self.count = 0
+        self.p50: Number = first
+        self.p95: Number = first
+        self.add(first)
 
     def add(self, number: Number) -> None:
-        if len(self.recent) == self.window:
-            del self.sorted[bisect.bisect_left(self.sorted, self.recent.popleft())]
-        self.recent.append(number)
-        bisect.insort(self.sorted, number)
-
-    def percentile(self, part: int) -> Number:
-        return self.sorted[len(self.sorted) * part // 100]
+        ordered = self._sorted
+        if self.count == self._window:
+            del ordered[bisect.bisect_left(ordered, self._recent.popleft())]
+        else:
+            self.count += 1
+        self._recent.append(number)
+        bisect.insort(ordered, number)
+        self.p50, self.p95 = ordered[self.count * 50 // 100], ordered[self.count * 95 // 100]
 
 
 class Latencies:
@@ -44,22 +49,27 @@ class Latencies:
     def __init__(self) -> None:
         self._series: dict[tuple[str, Target], _Series[int]] = {}
         #: How many times their median the last attempts took.
-        self._pace: _Series[float] = _Series(PACE)
+        self._pace: _Series[float] | None = None
 
     def add(self, model: str, target: Target, took_ns: int) -> None:
         """Learn how long an attempt took from dispatch to answer."""
         series = self._series.get((model, target))
         if series is None:
-            series = self._series[model, target] = _Series(WINDOW)
-        elif len(series.sorted) >= ENOUGH:
-            self._pace.add(took_ns / max(1, series.percentile(50)))
+            self._series[model, target] = _Series(WINDOW, took_ns)
+            return
+        if series.count >= ENOUGH:
+            pace = took_ns / (series.p50 or 1)
+            if self._pace is None:
+                self._pace = _Series(PACE, pace)
+            else:
+                self._pace.add(pace)
         series.add(took_ns)
 
     def slowdown(self) -> float:
         """Return how many times longer than usual attempts take lately, at least 1."""
-        if len(self._pace.sorted) < ENOUGH:
+        if self._pace is None or self._pace.count < ENOUGH:
             return 1.0
-        return max(1.0, self._pace.percentile(50))
+        return max(1.0, self._pace.p50)
 
     def usual_ns(self, model: str, target: Target, calls: int) -> float | None:
         """Return what nearly all attempts take, or would at the pace the fleet has now.
@@ -67,13 +77,18 @@ class Latencies:
         None for fewer than `calls` attempts.
         """
         series = self._series.get((model, target))
-        if series is None or len(series.sorted) < max(calls, ENOUGH):
+        if series is None or series.count < ENOUGH or series.count < calls:
             return None
-        return max(series.percentile(95), series.percentile(50) * self.slowdown())
+        return max(series.p95, series.p50 * self.slowdown())
+
+    def median_ns(self, model: str, target: Target) -> int | None:
+        """Return the median; None for fewer than `ENOUGH` attempts."""
+        series = self._series.get((model, target))
+        return None if series is None or series.count < ENOUGH else series.p50
 
     def of(self, model: str, target: Target) -> Latency | None:
         """Return what is known; None for fewer than `ENOUGH` attempts."""
         series = self._series.get((model, target))
-        if series is None or len(series.sorted) < ENOUGH:
+        if series is None or series.count < ENOUGH:
             return None
-        return Latency(series.percentile(50), series.percentile(95), len(series.sorted))
+        return Latency(series.p50, series.p95, series.count)

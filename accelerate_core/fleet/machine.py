@@ -112,7 +112,8 @@ class Machine:
     def handle(self, event: ev.FleetEvent) -> list[do.Instruction]:
         """Take one event and return what is to be done about it, in order."""
         desk = self._desk
-        desk.fleet.now_ns = max(desk.fleet.now_ns, event.at_ns)
+        if event.at_ns > desk.fleet.now_ns:
+            desk.fleet.now_ns = event.at_ns
         desk.out = []
         if isinstance(event, _MOVES):
             self._moves(event)

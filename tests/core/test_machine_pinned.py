@@ -124,6 +124,15 @@ def test_a_worker_with_sessions_is_the_last_to_make_room() -> None:
     assert [one.worker_id for one in stops] == ["cpu-2"]
 
 
+def test_policies_see_how_many_sessions_a_worker_has_now() -> None:
+    clock = two_workers()
+    seen = []
+    for count in (0, 2, 1):
+        clock(ev.SessionsOpen, worker_id="cpu-2", epoch=1, count=count)
+        seen.append(clock.machine.fleet.worker("cpu-2").sessions)
+    assert seen == [0, 2, 1]
+
+
 def test_a_job_keeps_away_from_workers_it_was_told_of() -> None:
     clock = two_workers()
     clock.finished()

@@ -536,6 +536,11 @@ class FleetPromises(RuleBasedStateMachine):
             for job_id, job in worker.jobs.items():
                 assert job.live[worker.id].worker is worker
                 assert self.machine.jobs[job_id] is job
+            view = fleet.worker(worker.id)
+            assert view is None or (
+                (view.epoch, view.models, view.running, view.sessions)
+                == (worker.epoch, worker.models, worker.taken, worker.sessions)
+            ), "policies see what is there now"
             seen = [one.id for one in fleet.idle((worker.target,))]
             assert (worker.id in seen) == worker.has_room
             for model in worker.models:

@@ -72,7 +72,7 @@ class AffinityPolicy:
     def pick(self, job: JobView, fleet: FleetView) -> Decision:
         """Return the best idle worker, or Wait."""
         enough = 1 + len(job.tried)
-        for targets in (self._preferred(job), job.targets[:1]):
+        for targets in filter(None, (self._preferred(job), job.targets[:1])):
             if job.is_load_only:
                 idle = _untried(job, fleet.idle(targets, _SEEN + enough))
                 found = sorted(idle, key=lambda one: (one.sessions, job.model not in one.models))
