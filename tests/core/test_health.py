@@ -19,10 +19,23 @@ from accelerate_core.fleet.settings import SECOND, BreakerSettings, FleetSetting
 from accelerate_core.fleet.state import WorkerState, WorkerStatus
 from accelerate_core.types import Target
 
-from .test_machine import CPU, FIREFOX, Again, Clock
+from .test_machine import CPU, FIREFOX, Again
+from .test_machine import Clock as PlainClock
 
 OPEN_AFTER_2 = BreakerSettings(minimum_calls=2, probes=1, open_ns=5 * SECOND)
 MS = SECOND // 1000
+
+
+class Clock(PlainClock):
+    """On whose workers a cancelled attempt ends at once."""
+
+    def __call__(self, event: type, /, **fields: Any) -> list[do.Instruction]:
+        out = super().__call__(event, **fields)
+        for one in out:
+            if isinstance(one, do.CancelAttempt):
+                ended = ev.AttemptCancelled(at_ns=self.now, **attrs.asdict(one))
+                out += self.machine.handle(ended)
+        return out
 
 
 def broken(targets: tuple[Target, ...] = (CPU,), **settings: Any) -> Clock:
