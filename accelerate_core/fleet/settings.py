@@ -74,7 +74,7 @@ class FleetSettings:
     refuses_late: bool = False
     #: A worker that answers no heartbeat for this long gets no more jobs, and those it has are
     #: given to another as well.
-    suspect_after_ns: int = SECOND // 3
+    suspect_after_ns: int = 3 * SECOND // 10
     #: An attempt that takes longer than this, and than `overdue_factor` times what nearly all
     #: (p95) of its model on its target take, is given to another worker as well.
     overdue_ns: int = SECOND // 100
