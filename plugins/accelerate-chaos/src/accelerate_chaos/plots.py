@@ -96,7 +96,11 @@ def _heat(rows: Sequence[Row]) -> Plot | None:
                     "color": {
                         "field": "success",
                         "type": "quantitative",
-                        "scale": {"domain": [0, 0.5, 1], "range": [_BAD, "#f7e3b5", "#8fd3b6"]},
+                        "scale": {
+                            "domain": [0, 0.5, 1],
+                            "range": [_BAD, "#f3ead7", "#9cc7e6"],
+                            "interpolate": "rgb",
+                        },
                         "legend": {"format": ".0%", "gradientLength": 160},
                     }
                 },
