@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -145,7 +146,9 @@ def test_starts_that_fail_beside_a_worker_refuse_nobody() -> None:
         out = clock.submit(f"two{number}", copies=2)
         (start,) = [one for one in out if isinstance(one, do.StartWorker)]
         same = {"worker_id": start.worker_id, "epoch": start.epoch}
-        clock(ev.WorkerFailed, **same, error=BackendUnavailable("no room").info)
+        out = clock(ev.WorkerFailed, **same, error=BackendUnavailable("no room").info)
+        (cancel,) = [one for one in out if isinstance(one, do.CancelAttempt)]
+        clock(ev.AttemptCancelled, **attrs.asdict(cancel))
     assert clock.submit("k") == [do.Dispatch("k", 1, "cpu-1", 1, "m")]
 
 
