@@ -335,3 +335,11 @@ def test_a_late_answer_of_an_earlier_attempt_on_the_same_worker_counts_not() -> 
     )
     assert clock.finished(attempt=1) == []
     assert clock.finished(attempt=2)[0] == do.Complete("j", 2, "cpu-1", 1)
+
+
+def test_a_late_job_that_was_answered_meanwhile_is_not_hedged() -> None:
+    clock = Clock(settings=FleetSettings(max_workers=1))
+    clock.running()
+    clock(ev.WorkerSilent, worker_id="cpu-1", epoch=1, silent_ns=SECOND)  # nobody is free
+    assert clock.finished() == [do.Complete("j", 1, "cpu-1", 1)]
+    assert clock(ev.WorkerHeard, worker_id="cpu-1", epoch=1) == []
