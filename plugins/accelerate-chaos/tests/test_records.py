@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import attrs
 from accelerate_chaos.checker import Finding, Rule
 from accelerate_chaos.records import recoveries
 
@@ -49,5 +50,7 @@ def test_verdicts() -> None:
     assert values.row(errors=2).verdict == "held, with errors"
     assert values.row(errors=2).success_rate == 0.8
     assert values.row(findings=(Finding(Rule.LOST, "r1"),)).verdict == "broken"
+    missed = attrs.evolve(values.row().struck[0], seen=None, reason="too late")
+    assert attrs.evolve(values.row(), struck=(missed,)).verdict == "no fault happened"
     assert values.row(reason="no GPU").verdict == "does not apply"
     assert values.row(reason="no GPU").success_rate is None

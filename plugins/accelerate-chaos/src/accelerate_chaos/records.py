@@ -111,6 +111,8 @@ class Row:
             return "does not apply"
         if self.findings or self.processes_left or self.folders_left:
             return "broken"
+        if not self.faults:
+            return "no fault happened"
         return "held" if self.answered == len(self.requests) else "held, with errors"
 
 
