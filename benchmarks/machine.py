@@ -31,8 +31,7 @@ _DEADLINE_NS = 120 * SECOND
 
 async def measure(options: Options) -> AsyncIterator[Figure]:
     """Yield cycles per second, what a fleet or queue a thousand times larger adds, and overload."""
-    # Each new peak of attempts at once has all workers looked at: 5,000 at work take minutes.
-    few, many = Cycles(FEW, busy=FEW // 2), Cycles(MANY, busy=MANY // 100)
+    few, many = (Cycles(workers, busy=workers // 2) for workers in (FEW, MANY))
     empty, backlog = (Cycles(FEW, busy=FEW) for _ in range(2))
     for _ in range(MANY):
         backlog.submit()

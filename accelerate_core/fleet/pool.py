@@ -135,7 +135,11 @@ class Pool:
         """Learn that a worker got a job."""
         usage, settings = self.usage(worker.target), self._desk.settings
         is_first = not usage.is_used
-        if usage.took(model) and (is_first or settings.is_adaptive or settings.hot_spares):
+        is_new, is_peak = usage.took(model)
+        # What runs has its workers: more of it than ever calls for another spare at most.
+        calls_for_spare = is_peak and settings.hot_spares
+        warms = is_new and (settings.is_adaptive or settings.hot_spares)
+        if is_first or calls_for_spare or warms:
             self.unsettled[worker.target] = None
 
     def left(self, worker: WorkerState) -> None:

@@ -42,18 +42,18 @@ class Usage:
         self._recent: deque[str] = deque(maxlen=_RECENT)
         self._seen: set[str] = set()
 
-    def took(self, model: str) -> bool:
-        """Count an attempt; True when it is the first of its model, or more run than ever."""
+    def took(self, model: str) -> tuple[bool, bool]:
+        """Count an attempt; say whether it is the first of its model, and more run than ever."""
         self.running += 1
         self.is_used = True
         self._recent.append(model)
         is_new = model not in self._seen
         if is_new:
             self._seen.add(model)
-        if self.running > len(self._last_ns):
+        is_peak = self.running > len(self._last_ns)
+        if is_peak:
             self._last_ns.append(0)
-            return True
-        return is_new
+        return is_new, is_peak
 
     def left(self, now_ns: int) -> None:
         """Count an attempt that is over."""

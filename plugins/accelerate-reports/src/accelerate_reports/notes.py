@@ -83,7 +83,7 @@ _UNEXPLAINED = {
     CellStatus.MISMATCH: "the output differs from the native CPU's by more than the tolerance",
     CellStatus.FAILED: "failed without an error text",
     CellStatus.MISSING: "not available here",
-    CellStatus.SKIPPED: "the run ended before this cell began",
+    CellStatus.SKIPPED: "the run ended before this cell was measured",
 }
 
 
