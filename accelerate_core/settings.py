@@ -28,6 +28,9 @@ Seconds = NewType("Seconds", float)
 #: An amount of memory: a number of bytes, or "512MiB", "4GiB", "4GB" in a file.
 Size = NewType("Size", int)
 
+#: Any number, infinities and NaN included: data. A setting of type `float` is finite.
+Real = NewType("Real", float)
+
 _ARRAYS: tuple[Any, ...] = (tuple, list, Sequence)
 _TABLES: tuple[Any, ...] = (dict, Mapping)
 _UNKNOWN_KEY = "unknown key"
@@ -87,12 +90,17 @@ def _expect(kind: type, word: str) -> Any:
     return structure
 
 
-def _number(value: Any, _: Any) -> float:
+def _real(value: Any, _: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Refused(f"{_word(value)} ({value!r}) where a number is expected", ("a number",))
-    if not math.isfinite(value):
-        raise _Refused(f"{value!r} is not allowed", ("a finite number",))
     return float(value)
+
+
+def _number(value: Any, kind: Any) -> float:
+    number = _real(value, kind)
+    if not math.isfinite(number):
+        raise _Refused(f"{value!r} is not allowed", ("a finite number",))
+    return number
 
 
 def _seconds(value: Any, _: Any) -> float:
@@ -168,6 +176,7 @@ def _make() -> cattrs.Converter:
     converter.register_structure_hook(Target, lambda value, _: Target.parse(_text(value, None)))
     converter.register_structure_hook_func(lambda kind: kind is Seconds, _seconds)
     converter.register_structure_hook_func(lambda kind: kind is Size, _size)
+    converter.register_structure_hook_func(lambda kind: kind is Real, _real)
     converter.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _literal)
     for base in (enum.Enum, enum.StrEnum, enum.IntEnum):  # the nearest class counts, and not str
         converter.register_structure_hook(base, _enum)

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
-from accelerate_chaos import experiment
+from accelerate_chaos import experiment, turns
 from accelerate_chaos.checker import Checker, Rule
 from accelerate_chaos.experiment import Plan, run
 from accelerate_chaos.fleet import FleetPlan
@@ -34,6 +35,19 @@ async def test_requests_survive(host: Host, scenario: str) -> None:
     assert row.faults == len(row.struck) == 1
     assert (row.processes_left, row.folders_left) == (0, 0)
     assert row.verdict == "held"
+
+
+async def test_crash_after_crash_leaves_nothing_behind(host: Host) -> None:
+    """A thousand of them are `python -m benchmarks soak_cycles`."""
+    settings = FleetSettings(max_workers=2, min_workers=1, hot_spares=1)
+    fleet = attrs.evolve(FLEET, settings=settings)
+    plan = Plan(scenario="browser_crash", fleet=fleet, requests=5, deadline_s=60.0)
+    row = await turns.run(host, plan, await slow(host, 128))
+    assert [one.seen is not None for one in row.struck] == [True] * 5, row.struck
+    assert len(row.recoveries_ms) >= 4  # a run may end before its browser does
+    assert row.findings == ()
+    assert row.answered == len(row.requests)
+    assert (row.processes_left, row.folders_left) == (0, 0)
 
 
 async def test_a_scenario_that_cannot_apply_is_a_row_that_says_why(host: Host) -> None:

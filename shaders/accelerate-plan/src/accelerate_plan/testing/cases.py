@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from accelerate_core.errors import AccelerateError, PluginError
-from accelerate_core.settings import structure
+from accelerate_core.settings import Real, structure
 
 from ..kernels import Binding, Kernel
 from ..params import pack
@@ -30,7 +30,7 @@ class Fill:
 
     scale: float | None = None  #: normal numbers of this standard deviation
     integers: tuple[int, int] | None = None  #: least and largest, both included
-    values: tuple[float, ...] | None = None  #: repeated until the operand is full
+    values: tuple[Real, ...] | None = None  #: repeated until the operand is full
 
 
 @attrs.frozen(kw_only=True)
