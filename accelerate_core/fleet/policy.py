@@ -151,7 +151,7 @@ class FleetView(Protocol):
 
     @property
     def hedged_share(self) -> float:
-        """Which part of the last attempts were hedges: 0 to 1."""
+        """Which part of the last 128 attempts were hedges: 0 to 1; a young fleet may hedge, too."""
         ...
 
     def idle_with(self, model: str, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:

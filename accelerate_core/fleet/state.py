@@ -256,8 +256,8 @@ class Fleet:
 
     @property
     def hedged_share(self) -> float:
-        """Return which part of the last attempts were hedges."""
-        return self._hedged / max(len(self._hedges), 1)
+        """Return which part of the last attempts were hedges; before there are so many, of them."""
+        return self._hedged / WINDOW
 
     def idle(
         self, targets: Sequence[Target], k: int = 16, blocked: frozenset[Target] = frozenset()

@@ -122,9 +122,12 @@ def test_an_interrupted_host_closes_what_it_has(stage: str, tmp_path: Path) -> N
         stderr=subprocess.PIPE,
         text=True,
     ) as host:
-        assert host.stdout
-        assert host.stdout.readline() == "reached\n", host.stderr and host.stderr.read()
-        host.send_signal(signal.SIGINT)
-        out, err = host.communicate(timeout=20)
+        try:
+            assert host.stdout
+            assert host.stdout.readline() == "reached\n", host.stderr and host.stderr.read()
+            host.send_signal(signal.SIGINT)
+            out, err = host.communicate(timeout=20)
+        finally:
+            host.kill()
     assert out == "closed\n" and "KeyboardInterrupt" in err, err
     assert host.returncode == -signal.SIGINT

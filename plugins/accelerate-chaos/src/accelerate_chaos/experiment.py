@@ -135,6 +135,11 @@ class Experiment:
             for index in range(len(targets))
         ]
 
+        settings = plan.fleet.settings
+        each = max(1, settings.min_workers) + settings.hot_spares
+        #: How many workers the fleet keeps when it is whole.
+        self.wanted = min(settings.max_workers, len(targets) * each)
+
     async def run(self, fleet: Fleet) -> Row:
         """Warm up, ask and strike; return the row without what stayed behind."""
         await self._warm_up(fleet)
@@ -183,12 +188,10 @@ class Experiment:
         """Have every target answer once, and wait for the workers that are kept ready."""
         for work in self._works:
             await fleet.runner.submit(work, self._workload.inputs[0])
-        settings = self.plan.fleet.settings
-        wanted = min(settings.max_workers, len(self._works) * max(1, settings.min_workers))
-        await until(lambda: len(fleet.victims()) >= wanted, _READY_S)
+        await until(lambda: len(fleet.victims()) >= self.wanted, _READY_S)
         # Each worker loads the model before the first fault.
         inputs = self._workload.inputs[0]
-        many = [work for work in self._works for _ in range(2 * wanted)]
+        many = [work for work in self._works for _ in range(2 * self.wanted)]
         await asyncio.gather(*(fleet.runner.submit(work, inputs) for work in many))
 
     async def _ask_all(self, fleet: Fleet) -> None:

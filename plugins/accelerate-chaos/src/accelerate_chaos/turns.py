@@ -54,10 +54,9 @@ class _Turns(Experiment):
     async def carry_out(self, fleet: Fleet, strikes: Sequence[Strike]) -> None:
         """Take as many turns as requests are planned, or until `stop`."""
         self._numbers = itertools.count()
-        wanted = len(fleet.victims())
         for turn in range(self.plan.requests):
             await self._turn(fleet, turn)
-            await until(lambda: self.stop.is_set() or _at_work(fleet) >= wanted, _WHOLE_S)
+            await until(lambda: self.stop.is_set() or _at_work(fleet) >= self.wanted, _WHOLE_S)
             self.each(turn + 1)
             if self.stop.is_set():
                 return
