@@ -253,8 +253,8 @@ def test_no_second_attempt_comes_before_the_floor() -> None:
 def test_too_many_second_attempts_stop_further_ones() -> None:
     fleet = fleet_of("one")
     fleet.took(JOB.model, str(CHROMIUM), 70_000_000)
-    fleet.dispatched(90)
-    fleet.dispatched(10, is_hedge=True)
+    fleet.dispatched(128 - 12)
+    fleet.dispatched(12, is_hedge=True)
     assert ParallelPolicy().hedge_after(JOB, fleet) is not None
     fleet.dispatched(1, is_hedge=True)
     assert ParallelPolicy().hedge_after(JOB, fleet) is None
