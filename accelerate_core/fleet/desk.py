@@ -6,10 +6,11 @@ from __future__ import annotations
 from ..protocols import Recovery, Scheduler
 from .alarm import Alarm
 from .breakers import Breakers
+from .index import Fleet
 from .instructions import Instruction
 from .queue import Queue
 from .settings import FleetSettings
-from .state import Fleet, JobState
+from .state import JobState
 
 
 class Desk:

@@ -31,6 +31,7 @@ from .comparing import Comparing
 from .defaults import FirstIdle, NoRecovery
 from .desk import Desk
 from .health import Health
+from .index import Fleet
 from .jobs import MAX_ATTEMPTS, Jobs
 from .overdue import Overdue
 from .placing import Placing
@@ -38,7 +39,7 @@ from .pool import Pool
 from .quarantine import Quarantine
 from .scaling import Scaling
 from .settings import FleetSettings
-from .state import Fleet, JobState
+from .state import JobState
 
 __all__ = ["MAX_ATTEMPTS", "Machine"]
 

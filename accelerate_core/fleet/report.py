@@ -12,7 +12,8 @@ from ..types import Target
 from .breaker import BreakerState
 from .breakers import Circuit
 from .health import condition
-from .state import Fleet, WorkerState
+from .index import Fleet
+from .state import WorkerState
 
 Verdict = Literal["healthy", "degraded", "unhealthy", "closed"]
 

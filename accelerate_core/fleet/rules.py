@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from ..errors import JobTimeout, NumericalError, Overloaded, PluginError, SessionLost
 from ..types import Target
+from .index import Fleet
 from .policy import JobView, Pin, Placement
 from .settings import SECOND
-from .state import Fleet, JobState
+from .state import JobState
 
 #: What one step of priority is worth: as if the job had waited for so much longer.
 PRIORITY_NS = 10 * SECOND

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine knows: workers and jobs, indexed, and the view policies get of them."""
+"""What the machine knows of one worker, one attempt and one job, and what policies see of them."""
 
 from __future__ import annotations
 
 import enum
-import itertools
-import random
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -16,8 +12,7 @@ from ..types import Target, WorkerInfo
 from .breaker import Breaker
 from .group import Group
 from .instructions import Chapter
-from .latency import WINDOW, Latencies
-from .policy import JobView, Latency, WorkerView
+from .policy import JobView, WorkerView
 
 if TYPE_CHECKING:
     from .queue import Line
@@ -222,179 +217,3 @@ class JobState:
     def tell(self, at_ns: int, what: str, detail: str = "") -> None:
         """Add to its story."""
         self.story.append(Chapter(at_ns, what, detail))
-
-
-class Fleet:
-    """Index workers so that no policy walks all of them; read-only for policies (`FleetView`)."""
-
-    def __init__(self) -> None:
-        self.now_ns = 0
-        self.rng = random.Random(0)
-        self.history: Mapping[str, Any] = {}
-        self.workers: dict[str, WorkerState] = {}
-        self.latencies = Latencies()
-        #: Of the last attempts, which were hedges.
-        self._hedges: deque[bool] = deque(maxlen=WINDOW)
-        self._hedged = 0
-        #: By concrete target; there are few, however many workers there are.
-        self._groups: dict[Target, Group] = {}
-        #: Groups of which a worker has got room or is gone since this was emptied, and whether
-        #: one of any has come to rest or is gone: time to ask about waiting jobs again.
-        self.freed: set[Group] = set()
-        self.has_rested = False
-
-    # --- what policies see --------------------------------------------------------------------
-
-    def worker(self, worker_id: str) -> WorkerView | None:
-        """Return one ready worker, or None."""
-        state = self.workers.get(worker_id)
-        return state.view() if state and state.status is WorkerStatus.READY else None
-
-    def latency(self, model: str, target: Target) -> Latency | None:
-        """Return how long a model takes on a concrete target; None for too few attempts."""
-        return self.latencies.of(model, target)
-
-    @property
-    def hedged_share(self) -> float:
-        """Return which part of the last attempts were hedges; before there are so many, of them."""
-        return self._hedged / WINDOW
-
-    def idle(
-        self, targets: Sequence[Target], k: int = 16, blocked: frozenset[Target] = frozenset()
-    ) -> Sequence[WorkerView]:
-        """Return up to `k` workers with room, least busy first, then longest waiting."""
-        groups = [one for one in self._covered(targets, blocked) if one.roomy]
-        if not groups:
-            return ()  # and no walk over all that are busy
-        return _first(k, (state for state in _least_busy(groups) if state.is_roomy))
-
-    def idle_with(
-        self,
-        model: str,
-        targets: Sequence[Target],
-        k: int = 16,
-        blocked: frozenset[Target] = frozenset(),
-    ) -> Sequence[WorkerView]:
-        """Return up to `k` workers with room that have the model loaded."""
-        groups = self._covered(targets, blocked)
-        return _first(k, itertools.chain.from_iterable(one.with_model(model) for one in groups))
-
-    def least_loaded(
-        self, k: int, targets: Sequence[Target], blocked: frozenset[Target] = frozenset()
-    ) -> Sequence[WorkerView]:
-        """Return up to `k` ready workers, busy ones included, least busy first."""
-        return _first(k, _least_busy(self._covered(targets, blocked)))
-
-    # --- what the machine changes -------------------------------------------------------------
-
-    def add(self, worker: WorkerState) -> None:
-        """Learn a worker that is being started."""
-        self.workers[worker.id] = worker
-        group = self._groups.get(worker.target)
-        if group is None:
-            group = self._groups[worker.target] = Group(worker.target)
-        group.workers[worker.id] = worker
-        worker.group = group
-
-    def remove(self, worker: WorkerState) -> None:
-        """Forget a worker."""
-        worker.status = WorkerStatus.GONE
-        group = self.workers.pop(worker.id).group
-        assert group is not None
-        self.freed.add(group)
-        self.has_rested = True
-        group.put(worker, load=None, has_room=False)
-        del group.workers[worker.id]
-        if not group.workers:
-            del self._groups[worker.target]
-
-    def dispatched(self, *, is_hedge: bool) -> None:
-        """Count an attempt."""
-        if len(self._hedges) == WINDOW:
-            self._hedged -= self._hedges[0]
-        self._hedges.append(is_hedge)
-        self._hedged += is_hedge
-
-    def loaded(self, worker: WorkerState, model: str) -> None:
-        """Remember that a worker has a model."""
-        self.not_loaded(worker, model)
-        worker.models.add(model)
-        worker.changed()
-        worker.first_bytes = None
-        if worker.group is not None:
-            worker.group.loaded(worker, model)
-
-    def unload_all(self, worker: WorkerState) -> None:
-        """Remember that a worker has lost its models: its page or device is another."""
-        if worker.group is not None:
-            worker.group.unloaded(worker)
-        worker.models.clear()
-        worker.changed()
-        worker.loading.clear()
-        worker.doing = ""
-
-    def not_loaded(self, worker: WorkerState, model: str) -> None:
-        """Remember that a worker loads a model no more."""
-        worker.loading.discard(model)
-        if not worker.loading:
-            worker.doing = ""
-
-    def touch(self, worker: WorkerState) -> None:
-        """Put a worker where it belongs after its status or number of jobs changed."""
-        group = worker.group
-        if group is None:
-            return  # gone
-        load = worker.taken if worker.status is WorkerStatus.READY else None
-        has_room = worker.has_room
-        group.put(worker, load=load, has_room=has_room)
-        if has_room:
-            self.freed.add(group)
-        if load == 0:
-            self.has_rested = True
-
-    def targets(self, asked: Target) -> Iterator[Target]:
-        """Yield the concrete targets of workers for a target."""
-        return (group.target for group in self._covered((asked,)))
-
-    def count(self, target: Target) -> int:
-        """Return how many workers there are of one concrete target."""
-        group = self._groups.get(target)
-        return 0 if group is None else len(group.workers)
-
-    def covering(self, targets: Sequence[Target]) -> Iterator[WorkerState]:
-        """Yield every worker for `targets`, whatever its status."""
-        for group in self._covered(targets):
-            yield from group.workers.values()
-
-    # --- inside -------------------------------------------------------------------------------
-
-    def is_blocked(self, asked: Target, blocked: frozenset[Target]) -> bool:
-        """Whether every group of workers that would serve a target is blocked."""
-        if not any(asked.covers(target) for target in blocked):
-            return False
-        return not self._covered((asked,), blocked)
-
-    def _covered(
-        self, targets: Sequence[Target], blocked: frozenset[Target] = frozenset()
-    ) -> list[Group]:
-        """Return the groups that serve any of some targets, in order of these."""
-        found: list[Group] = []
-        for asked in targets:
-            for group in self._groups.values():
-                if (
-                    asked.covers(group.target)
-                    and not (blocked and group.target in blocked)
-                    and group not in found
-                ):
-                    found.append(group)
-        return found
-
-
-def _least_busy(groups: Sequence[Group]) -> Iterator[WorkerState]:
-    for load in sorted({load for group in groups for load in group.by_load}):
-        for group in groups:
-            yield from group.by_load.get(load, {}).values()
-
-
-def _first(k: int, states: Iterable[WorkerState]) -> Sequence[WorkerView]:
-    return tuple([state.view() for state in itertools.islice(states, k)])

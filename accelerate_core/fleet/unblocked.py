@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..types import Target
+from .index import Fleet
 from .policy import Latency, WorkerView
-from .state import Fleet
 
 
 class Unblocked:

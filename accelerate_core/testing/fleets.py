@@ -7,8 +7,9 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..fleet.index import Fleet
 from ..fleet.policy import JobView, Latency, WorkerView
-from ..fleet.state import Fleet, JobState, WorkerState, WorkerStatus
+from ..fleet.state import JobState, WorkerState, WorkerStatus
 from ..types import Target, WorkerInfo
 
 #: Worker views one decision may ask for, in a fleet of any size.
