@@ -42,7 +42,8 @@ from .measuring.matrix import concrete
 from .metrics import JobMetrics, Metrics, Requests, WorkerMetrics
 from .observers import Bus
 from .protocols import Backend, Store
-from .running.runner import Answer, Runner, Work
+from .running.runner import Runner
+from .running.work import Answer, Work
 from .sessions.handles import AsyncSession, open_session
 from .status import Status, published
 from .types import RunInfo, Target

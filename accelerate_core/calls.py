@@ -13,12 +13,12 @@ import attrs
 from .errors import ConfigError, Unsupported, did_you_mean
 from .measuring.numbers import bind_dimensions
 from .protocols import Processor
-from .running.runner import Work
+from .running.work import Work
 from .types import PRECISION_BITS, LoadOptions, ModelSpec, Target
 
 if TYPE_CHECKING:
     from .api import AsyncAccelerator
-    from .running.runner import Answer
+    from .running.work import Answer
 
 
 _log = logging.getLogger("accelerate.api")

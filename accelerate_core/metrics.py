@@ -14,7 +14,7 @@ from .fleet.metric import ERROR, MEND, TARGET, Point
 from .fleet.report import ByName
 
 if TYPE_CHECKING:
-    from .running.runner import Answer
+    from .running.work import Answer
 
 #: Percentiles are of the last so many values.
 WINDOW = 1024

@@ -19,7 +19,8 @@ from accelerate_browser.worker import BrowserWorker
 
 from accelerate_core.host import Host
 from accelerate_core.protocols import Backend, Context, Worker
-from accelerate_core.running.runner import Runner, Work
+from accelerate_core.running.runner import Runner
+from accelerate_core.running.work import Work
 from accelerate_core.testing.models import matmul_input, tiny_matmul
 from accelerate_core.types import Target
 

@@ -18,7 +18,8 @@ from accelerate_browser.processes import is_running
 
 from accelerate_core.errors import AccelerateError
 from accelerate_core.host import Host
-from accelerate_core.running.runner import Runner, Work
+from accelerate_core.running.runner import Runner
+from accelerate_core.running.work import Work
 from accelerate_core.testing.models import expected_matmul, matmul_input, tiny_matmul
 from accelerate_core.types import Target
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..errors import AccelerateError, ConfigError, ModelError, Overloaded, StoreError
-from ..running.runner import Answer, Runner, Work
+from ..running.runner import Runner
+from ..running.work import Answer, Work
 from .journal import Journal, Record, open_journal
 from .journal.frames import What
 from .records import (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from ..errors import AccelerateError, ErrorInfo, StoreError
-from ..running.runner import Answer, Work
+from ..running.work import Answer, Work
 from ..serial import from_plain, to_plain
 from ..types import Connection, KernelTime, ModelHandle, Phases, Result
 from .journal.frames import Record, What

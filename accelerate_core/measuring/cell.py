@@ -17,7 +17,8 @@ from ..config import Config
 from ..errors import AccelerateError, ModelError, NumericalError
 from ..host import Host
 from ..protocols import Backend, Processor
-from ..running.runner import Answer, Runner, Work
+from ..running.runner import Runner
+from ..running.work import Answer, Work
 from ..types import (
     Cell,
     CellStatus,

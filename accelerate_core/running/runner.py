@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import secrets
 import time
@@ -25,12 +24,13 @@ from ..fleet.settings import FleetSettings
 from ..measuring.numbers import TOLERANCE
 from ..protocols import Backend, Context, Recovery, Scheduler
 from ..sessions.seats import Seat, Seats
-from ..types import Connection, LoadOptions, ModelHandle, ModelSpec, Result, Target, WorkerInfo
+from ..types import Result, Target, WorkerInfo
 from .agreement import agree
 from .attempts import Attempts, Call, Outcome
 from .failures import typed
 from .gauges import Gauges
 from .meter import Meter
+from .work import Answer, Work
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -43,38 +43,6 @@ Observer = Callable[[events.Event], None]
 Persist = Callable[[str], Awaitable[None]]
 #: Takes what the strategy says of a failed member of a group.
 Decided = Callable[[Action], None]
-
-
-@attrs.frozen(kw_only=True)
-class Work:
-    """Say what a job runs: a model, how it is loaded, and on which targets, best first."""
-
-    spec: ModelSpec
-    targets: tuple[Target, ...]
-    options: LoadOptions = LoadOptions()
-    task: str | None = None
-    #: The same with smaller weights, best first: used only where degrading is allowed.
-    degraded: tuple[Work, ...] = ()
-
-    @functools.cached_property
-    def key(self) -> str:
-        """Identify the loaded model: with other sizes or options it is another one."""
-        sizes = ",".join(f"{name}={size}" for name, size in sorted(self.options.dimensions.items()))
-        marks = "!" * self.options.precompile + "~" * self.options.profile
-        return f"{self.spec.sha256}[{sizes}]{marks}"
-
-
-@attrs.frozen(kw_only=True)
-class Answer:
-    """Hold a job's result and how it came about. Times in milliseconds."""
-
-    result: Result
-    handle: ModelHandle  #: its spec is of what answered: a degraded one has another precision
-    worker_id: str
-    connection: Connection
-    attempts: int
-    queue_ms: float  #: from submission to dispatch
-    latency_ms: float  #: from submission to result
 
 
 @attrs.define(eq=False)

@@ -26,7 +26,8 @@ from .cut import Cut
 from .seats import Seat
 
 if TYPE_CHECKING:
-    from ..running.runner import Runner, Work
+    from ..running.runner import Runner
+    from ..running.work import Work
     from ..types import Array
 
     Values: TypeAlias = dict[str, Array | TensorRef]

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ..blocking import Accelerator
     from ..calls import AsyncModel
     from ..pool_config import PoolConfig
-    from ..running.runner import Runner, Work
+    from ..running.runner import Runner
+    from ..running.work import Work
 
 
 class AsyncSession:

@@ -28,7 +28,8 @@ from ..inputs import own_copy
 from .seats import Seat
 
 if TYPE_CHECKING:
-    from ..running.runner import Answer, Runner, Work
+    from ..running.runner import Runner
+    from ..running.work import Answer, Work
     from ..types import Array
 
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from ..types import ModelHandle, TensorRef
 from .checkpoint import state_pairs
 
 if TYPE_CHECKING:
-    from ..running.runner import Answer, Work
+    from ..running.work import Answer, Work
     from ..running.workers import Workers
 
 T = TypeVar("T")

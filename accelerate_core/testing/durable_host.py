@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..durable.jobs import DurableJobs
 from ..durable.journal import open_journal
 from ..host import Host
-from ..running.runner import Runner, Work
+from ..running.runner import Runner
+from ..running.work import Work
 from ..types import Target
 from .models import tiny_matmul
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from accelerate_core.protocols import Context
-from accelerate_core.running.runner import Work
+from accelerate_core.running.work import Work
 from accelerate_core.testing.models import tiny_matmul
 from accelerate_core.types import Target
 

@@ -16,7 +16,8 @@ from accelerate_core import AsyncAccelerator
 from accelerate_core.calls import AsyncModel, Terms, smaller_than
 from accelerate_core.errors import AccelerateError, ConfigError, JobTimeout, ModelError, Overloaded
 from accelerate_core.fleet.policy import Retry
-from accelerate_core.running.runner import Runner, Work
+from accelerate_core.running.runner import Runner
+from accelerate_core.running.work import Work
 from accelerate_core.serial import to_plain
 from accelerate_core.testing.fake import FakeBackend, FakeSettings
 from accelerate_core.testing.models import tiny_matmul

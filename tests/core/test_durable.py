@@ -29,7 +29,8 @@ from accelerate_core.errors import (
 )
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.protocols import Context
-from accelerate_core.running.runner import Runner, Work
+from accelerate_core.running.runner import Runner
+from accelerate_core.running.work import Work
 from accelerate_core.testing import durable_host
 from accelerate_core.testing.fake import FakeBackend, FakeSettings
 from accelerate_core.testing.models import expected_matmul, tiny_matmul

@@ -30,7 +30,8 @@ from accelerate_core.fleet.policy import (
 )
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.protocols import Context, Recovery
-from accelerate_core.running.runner import Runner, Work
+from accelerate_core.running.runner import Runner
+from accelerate_core.running.work import Work
 from accelerate_core.sessions.cut import Cut
 from accelerate_core.sessions.group import MAX_RESTARTS, Group
 from accelerate_core.testing import models

@@ -90,7 +90,8 @@ import asyncio, sys
 from pathlib import Path
 from tests.core.test_interrupted import Mending, Stuck
 from accelerate_core.host import Host
-from accelerate_core.running.runner import Runner, Work
+from accelerate_core.running.runner import Runner
+from accelerate_core.running.work import Work
 from accelerate_core.testing import models
 from accelerate_core.types import Target
 

@@ -21,7 +21,8 @@ from accelerate_core.errors import (
 )
 from accelerate_core.fleet.policy import Retry
 from accelerate_core.protocols import Backend, Context, Worker
-from accelerate_core.running.runner import Runner, Work
+from accelerate_core.running.runner import Runner
+from accelerate_core.running.work import Work
 from accelerate_core.testing.fake import FakeBackend, FakeSettings
 from accelerate_core.testing.waiting import until
 from accelerate_core.types import Target, WorkerEvent, WorkerEventKind, WorkerInfo

@@ -18,7 +18,8 @@ from accelerate_core.errors import (
 )
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.protocols import Context
-from accelerate_core.running.runner import Runner, Work
+from accelerate_core.running.runner import Runner
+from accelerate_core.running.work import Work
 from accelerate_core.sessions import checkpoint
 from accelerate_core.sessions.live import MAX_KEPT, MAX_MOVES, LiveSession
 from accelerate_core.testing import models

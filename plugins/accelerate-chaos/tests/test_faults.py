@@ -18,7 +18,7 @@ from accelerate_chaos.workload import tiny
 from accelerate_core.errors import Unsupported
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.host import Host
-from accelerate_core.running.runner import Work
+from accelerate_core.running.work import Work
 from accelerate_core.types import Target
 
 SHELL = Target("wasm", None, "chromium-headless-shell")

@@ -15,7 +15,8 @@ import pytest
 
 from accelerate_core.errors import ModelError, SessionLost
 from accelerate_core.protocols import Context
-from accelerate_core.running.runner import Runner, Work
+from accelerate_core.running.runner import Runner
+from accelerate_core.running.work import Work
 from accelerate_core.sessions.group import Group
 from accelerate_core.sessions.live import LiveSession
 from accelerate_core.testing import models

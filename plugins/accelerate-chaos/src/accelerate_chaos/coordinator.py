@@ -22,7 +22,7 @@ from accelerate_core.durable.journal import open_journal
 from accelerate_core.errors import AccelerateError
 from accelerate_core.fleet.settings import FleetSettings
 from accelerate_core.host import Host
-from accelerate_core.running.runner import Work
+from accelerate_core.running.work import Work
 from accelerate_core.testing.models import tiny_mlp
 from accelerate_core.types import Target
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from accelerate_core.errors import AccelerateError, BackendUnavailable
 from accelerate_core.host import Host
-from accelerate_core.running.runner import Work
+from accelerate_core.running.work import Work
 
 from . import scenarios
 from .checker import Checker
