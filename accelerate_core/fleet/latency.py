@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -71,15 +72,19 @@ class Latencies:
             return 1.0
         return max(1.0, self._pace.p50)
 
-    def usual_ns(self, model: str, target: Target, calls: int) -> float | None:
+    def usual_ns(
+        self, model: str, target: Target, calls: int, *, most: float = math.inf
+    ) -> float | None:
         """Return what nearly all attempts take, or would at the pace the fleet has now.
 
-        None for fewer than `calls` attempts.
+        It is no more than `most` times the median at that pace. None for fewer than `calls`
+        attempts.
         """
         series = self._series.get((model, target))
         if series is None or series.count < ENOUGH or series.count < calls:
             return None
-        return max(series.p95, series.p50 * self.slowdown())
+        pace_ns = series.p50 * self.slowdown()
+        return min(max(series.p95, pace_ns), most * pace_ns)
 
     def median_ns(self, model: str, target: Target) -> int | None:
         """Return the median; None for fewer than `ENOUGH` attempts."""

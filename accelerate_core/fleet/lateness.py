@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import math
+
 from .desk import Desk
+from .policy import MOST_MEDIANS
 from .state import Attempt
 
 
 def overdue_after_ns(desk: Desk, attempt: Attempt) -> int | None:
     """Return how long an attempt may take before it is overdue; None: too little is known."""
-    usual = _usual_ns(desk, attempt)
+    usual = _usual_ns(desk, attempt, most=MOST_MEDIANS)
     if usual is None:
         return None
     return max(desk.settings.overdue_ns, round(usual * desk.settings.overdue_factor))
@@ -21,9 +24,9 @@ def hung_after_ns(desk: Desk, attempt: Attempt) -> int:
     return max(desk.settings.hung_ns, round(usual * desk.settings.hung_factor))
 
 
-def _usual_ns(desk: Desk, attempt: Attempt) -> float | None:
-    calls = desk.settings.overdue_calls
-    return desk.fleet.latencies.usual_ns(attempt.model, attempt.worker.target, calls)
+def _usual_ns(desk: Desk, attempt: Attempt, most: float = math.inf) -> float | None:
+    latencies, calls = desk.fleet.latencies, desk.settings.overdue_calls
+    return latencies.usual_ns(attempt.model, attempt.worker.target, calls, most=most)
 
 
 def quiet_ns(attempt: Attempt, now_ns: int) -> int:

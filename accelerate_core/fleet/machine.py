@@ -228,7 +228,7 @@ class Machine:
             self._overdue.due(job)
             hedge_at_ns = job.hedge_at_ns
             if hedge_at_ns is not None and hedge_at_ns <= self.fleet.now_ns and len(job.live) == 1:
-                self._placing.hedge(job)
+                self._placing.want_hedge(job)
 
     def _snapshot(self, event: ev.Snapshot) -> None:
         self.fleet.rng.seed(event.seed)

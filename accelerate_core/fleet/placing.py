@@ -69,12 +69,13 @@ class Placing:
 
     def want_hedge(self, job: JobState) -> None:
         """Hedge a late job, now or as soon as a worker is free."""
+        job.hedge_at_ns = None
         self._late.pop(job.id, None)
         is_alone = job.live and len(job.live) + len(job.answered) == job.copies
         if job.id not in self._desk.jobs or not is_alone:
             return
         attempts = job.attempts
-        self.hedge(job)
+        self._hedge(job)
         if job.attempts == attempts and job.id in self._desk.jobs:
             self._late[job.id] = job
 
@@ -101,9 +102,8 @@ class Placing:
         else:
             self._run_on(job, worker)
 
-    def hedge(self, job: JobState) -> None:
+    def _hedge(self, job: JobState) -> None:
         """Start another attempt beside a late one, where a worker is free; none is started."""
-        job.hedge_at_ns = None
         if job.asked.pin is not None:
             return
         fleet = self._desk.fleet

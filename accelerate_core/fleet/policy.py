@@ -45,6 +45,10 @@ class Mend(enum.StrEnum):
     RESTART = "restart"  #: end its process and start another
 
 
+#: However long the slowest took, an attempt that takes this many medians is late.
+MOST_MEDIANS = 10
+
+
 @attrs.frozen
 class Latency:
     """How long attempts of one model took on one target lately, in nanoseconds."""
@@ -52,6 +56,14 @@ class Latency:
     p50_ns: int
     p95_ns: int
     count: int  #: attempts this is made of
+
+    @property
+    def late_ns(self) -> int:
+        """When an attempt is late: at p95, and no later than `MOST_MEDIANS` medians.
+
+        A few attempts that were stuck are the p95 of a few: nobody else would then be late.
+        """
+        return min(self.p95_ns, MOST_MEDIANS * self.p50_ns)
 
 
 @attrs.frozen

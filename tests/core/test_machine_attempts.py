@@ -16,7 +16,7 @@ from accelerate_core.errors import (
 )
 from accelerate_core.fleet import events as ev
 from accelerate_core.fleet import instructions as do
-from accelerate_core.fleet.policy import FailureKind, GiveUp, Mend, Retry
+from accelerate_core.fleet.policy import FailureKind, GiveUp, Latency, Mend, Retry
 from accelerate_core.fleet.settings import SECOND, FleetSettings
 
 from .test_machine import CPU, FIREFOX, Clock
@@ -157,6 +157,21 @@ def test_a_late_attempt_is_hedged_and_the_first_answer_wins() -> None:
         do.CancelAttempt("j", 1, "cpu-1", 1),
     ]
     assert clock.finished() == []
+
+
+def test_a_late_attempt_is_hedged_as_soon_as_a_worker_is_free() -> None:
+    clock = two_workers(recovery=Hedging())
+    clock.submit("k")
+    clock.now += 10_000
+    assert not [one for one in clock(ev.Timer) if isinstance(one, do.Dispatch)]  # all are busy
+    out = clock.finished("k", 1, "cpu-2")
+    assert do.Dispatch("j", 2, "cpu-2", 1, "m") in out
+
+
+def test_what_a_few_stuck_attempts_took_makes_nobody_else_less_late() -> None:
+    usual = Latency(p50_ns=50, p95_ns=90, count=40)
+    stuck = Latency(p50_ns=50, p95_ns=14_000, count=40)
+    assert (usual.late_ns, stuck.late_ns) == (90, 500)
 
 
 def test_a_failure_beside_a_hedge_is_not_the_jobs() -> None:

@@ -93,9 +93,9 @@ class ParallelPolicy(Strategy):
         return elsewhere(failed, job, fleet)
 
     def hedge_after(self, job: JobView, fleet: FleetView) -> int | None:
-        """Return the model's p95 where it runs now, in nanoseconds; None for no second attempt."""
+        """Return when it is late where it runs now, in nanoseconds; None for no second attempt."""
         if job.copies > 1 or fleet.hedged_share > self.settings.max_hedged_share:
             return None
         worker = fleet.worker(job.tried[-1]) if job.tried else None  # the one it is on now
         measured = fleet.latency(job.model, worker.target if worker else job.targets[0])
-        return max(measured.p95_ns, in_ns(self.settings.hedge_floor)) if measured else None
+        return max(measured.late_ns, in_ns(self.settings.hedge_floor)) if measured else None
