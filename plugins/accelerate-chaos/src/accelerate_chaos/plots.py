@@ -16,8 +16,17 @@ Spec: TypeAlias = dict[str, Any]
 WIDTH = 720
 #: Rows drawn one below the other before a picture gets too long to read.
 MOST_ROWS = 12
-#: Okabe and Ito's palette, as in the other reports.
-COLORS = ("#0072b2", "#e08e00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d46")
+#: Okabe and Ito's palette, as in the other reports, and more, for there are many strategies.
+COLORS = (
+    "#0072b2",
+    "#e08e00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#8c6d46",
+    "#d55e00",
+    "#7a7a7a",
+)
 _BAD = "#c23b00"
 _MUTED = "#5b6570"
 
