@@ -24,12 +24,12 @@ from .errors import (
     ErrorInfo,
     JobTimeout,
     NumericalError,
-    PluginError,
     Unsupported,
 )
 from .host import Host
 from .measuring.numbers import TOLERANCE, bind_dimensions, relative_l2
 from .protocols import Backend, Context, DoctorFinding, Worker
+from .running.failures import typed
 from .types import Availability, LoadOptions, Target, WorkerInfo
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ async def examine(
             try:
                 offers += [(backend, offer) for offer in await backend.discover()]
             except Exception as error:
-                info = _typed(error, name).info
+                info = typed(error, name).info
                 probes.append(Probe(target=Target(name), state=State.BROKEN, error=info))
         for backend, offer in _chosen(offers, only):
             if offer.is_available:
@@ -146,7 +146,7 @@ async def probe(backend: Backend, offer: Availability, ctx: Context) -> Probe:
     except TimeoutError:
         error = JobTimeout(f"no answer within {PROBE_TIMEOUT_S:g} s", where=str(target))
     except Exception as caught:
-        error = _typed(caught, str(target))
+        error = typed(caught, str(target))
     finally:
         took_ms = (time.perf_counter() - started) * 1e3
         for worker in workers:
@@ -285,17 +285,6 @@ def _state(info: WorkerInfo | None, error: AccelerateError | None) -> State:
     if info.is_simulated:
         return State.SIMULATED
     return State.SOFTWARE if info.is_software else State.REAL
-
-
-def _typed(error: Exception, where: str) -> AccelerateError:
-    if isinstance(error, AccelerateError):
-        return error
-    _log.error("untyped error from %s", where, exc_info=error)
-    return PluginError(
-        f"failed with {type(error).__name__}: {error}",
-        where=where,
-        hint="This is a bug of the backend; --debug shows where.",
-    )
 
 
 def _used(folder: Path) -> int:

@@ -63,10 +63,6 @@ def main() -> int:
         return _INTERRUPTED
 
 
-async def _until_stopped(names: Sequence[str], options: Options) -> int:
-    return await stoppable(lambda stop: _all(names, attrs.evolve(options, stop=stop)), _say)
-
-
 async def _all(names: Sequence[str], options: Options) -> int:
     are_met = True
     for name in names:
