@@ -32,6 +32,12 @@ def test_a_hedge_that_ran_already_leaves_only_what_came_after_the_fault() -> Non
     assert times == (2.0,)
 
 
+def test_a_page_that_ran_again_on_another_device_was_hurt_for_the_rest() -> None:
+    runs = [attrs.evolve(values.run(0, "a", 60, 500), again_ns=150 * values.MS)]
+    times, lost = recoveries(values.struck("a", 100), runs, [values.request(0, 50, 501)])
+    assert (times, lost) == ((251.0,), 0)  # 501 - 100, less 150 of running
+
+
 def test_a_request_that_ended_in_an_error_did_not_recover() -> None:
     runs = [values.run(0, "a", 0, 105, is_ok=False)]
     requests = [values.request(0, 0, 5000, "JobTimeout")]

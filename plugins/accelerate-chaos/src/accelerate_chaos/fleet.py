@@ -127,10 +127,9 @@ class Fleet:
             name = self._name(worker)
             began_ns = time.perf_counter_ns()
             self.running.setdefault(name, set()).add(request)
-            is_ok = False
+            result, losses = None, _losses(worker)
             try:
                 result = await run(model, inputs, **options)
-                is_ok = True
                 return result
             finally:
                 self.running[name].discard(request)
@@ -140,7 +139,8 @@ class Fleet:
                         worker=name,
                         began_ns=began_ns,
                         ended_ns=time.perf_counter_ns(),
-                        is_ok=is_ok,
+                        is_ok=result is not None,
+                        again_ns=_in_page_ns(result) if _losses(worker) > losses else None,
                     )
                 )
 
@@ -155,6 +155,15 @@ class Fleet:
         """Return the name of a live worker's life, as in `runs`: a restarted one lives again."""
         number, _ = self._workers[id(self.runner.live()[worker_id])]
         return f"{worker_id}@{number}"
+
+
+def _losses(worker: Worker) -> int:
+    return worker.connection.device_losses if isinstance(worker, BrowserWorker) else 0
+
+
+def _in_page_ns(result: Result | None) -> int | None:
+    in_page_ms = result.phases.in_page_ms if result is not None else None
+    return None if in_page_ms is None else int(in_page_ms * 1e6)
 
 
 @attrs.frozen(kw_only=True)

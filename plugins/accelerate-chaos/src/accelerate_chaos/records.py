@@ -19,6 +19,8 @@ class Run:
     began_ns: int
     ended_ns: int
     is_ok: bool
+    #: The page lost its device or thread meanwhile, and ran again: for so long.
+    again_ns: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -121,16 +123,17 @@ def recoveries(
 ) -> tuple[tuple[float, ...], int]:
     """Return how long each request that a fault hurt took to be answered elsewhere.
 
-    Hurt is what its worker was running, or began to run while it lasted, and did not finish. In
-    milliseconds from the fault, or from the beginning of the run if that is later, without the
-    answering run itself; and how many never were answered.
+    Hurt is what its worker was running, or began to run while it lasted, and did not finish, or
+    only on another device. In milliseconds from the fault, or from the beginning of the run if
+    that is later, without the answering run itself; and how many never were answered.
     """
     ended = {request.number: request for request in requests}
     times: list[float] = []
     lost = 0
     for hurt in runs:
         is_hurt = hurt.began_ns <= max(one.at_ns, one.ended_ns) and one.at_ns < hurt.ended_ns
-        if hurt.worker != one.worker or hurt.is_ok or not is_hurt:
+        is_finished = hurt.is_ok and hurt.again_ns is None
+        if hurt.worker != one.worker or is_finished or not is_hurt:
             continue
         request = ended.get(hurt.request)
         answers = [run for run in runs if run.request == hurt.request and run.is_ok]
@@ -140,5 +143,7 @@ def recoveries(
         from_ns = max(one.at_ns, hurt.began_ns)
         answer = min(answers, key=lambda run: run.ended_ns)
         took_ns = answer.ended_ns - max(answer.began_ns, from_ns)
+        if answer.again_ns is not None:
+            took_ns = min(took_ns, answer.again_ns)
         times.append(max(0, request.ended_ns - from_ns - took_ns) / 1e6)
     return tuple(times), lost

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from accelerate_core.host import Host
 
     from .fleet import Fleet
+    from .hookspecs.fault import Fault
     from .records import Row
+    from .victim import Victim
     from .workload import Workload
 
 #: A fleet that is not whole again after this long is struck all the same.
 _WHOLE_S = 30.0
 _BUSY_S = 5.0
+_LOOK_AGAIN_S = 0.05
+#: How long a worker has been running what it was asked when it is struck.
+_INTO_A_RUN_S = 0.02
 
 
 async def run(
@@ -63,11 +68,8 @@ class _Turns(Experiment):
 
     async def _turn(self, fleet: Fleet, turn: int) -> None:
         strike = Strike(at_s=0.0, fault=self.plan.scenario, group=turn)
-        victims = fleet.victims()
         fault = self.fault(strike.fault)
-        # Looks for processes: a fault that knows them strikes at the moment it means to.
-        reasons = await asyncio.to_thread(lambda: list(map(fault.obstacle, victims.values())))
-        able = {name for name, reason in zip(victims, reasons, strict=True) if reason is None}
+        able = await _able(fleet, fault)
         if not able:
             self.note(strike, None, reason="no worker was there to strike")
             return
@@ -75,6 +77,8 @@ class _Turns(Experiment):
         comes_first = strike.fault == "component_timeout"
         asking = set() if comes_first else self._ask_some(fleet, 1)
         await until(lambda: comes_first or bool(_busy(fleet, able)), _BUSY_S)
+        # A run that has only been sent would wait in the page for what the fault takes away.
+        await asyncio.sleep(0.0 if comes_first else _INTO_A_RUN_S)
         live = fleet.victims()
         name = next(iter(_busy(fleet, able) or sorted(live.keys() & able)), None)
         if name is None:
@@ -83,9 +87,9 @@ class _Turns(Experiment):
             return
         life = fleet.life(name)
         try:
-            proof = await fault.inject(victims[name])
+            proof = await fault.inject(live[name])
             if comes_first:
-                asking = self._ask_some(fleet, len(victims))
+                asking = self._ask_some(fleet, len(live))
             await asyncio.gather(*asking)
         except AccelerateError as error:
             await fault.lift()
@@ -101,6 +105,23 @@ class _Turns(Experiment):
     def _ask_some(self, fleet: Fleet, count: int) -> set[asyncio.Task[None]]:
         numbers = itertools.islice(self._numbers, count)
         return {asyncio.create_task(self.ask(fleet, number)) for number in numbers}
+
+
+def _obstacles(fault: Fault, victims: Sequence[Victim]) -> list[str | None]:
+    return [fault.obstacle(victim) for victim in victims]
+
+
+async def _able(fleet: Fleet, fault: Fault) -> set[str]:
+    """Wait for workers to strike: one that lost its GPU process has no other for a moment."""
+    ends_s = time.monotonic() + _BUSY_S
+    while True:
+        victims = fleet.victims()
+        # Looks for processes: a fault that knows them strikes at the moment it means to.
+        reasons = await asyncio.to_thread(_obstacles, fault, list(victims.values()))
+        able = {name for name, reason in zip(victims, reasons, strict=True) if reason is None}
+        if able or time.monotonic() >= ends_s:
+            return able
+        await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 def _busy(fleet: Fleet, victims: Collection[str]) -> list[str]:
