@@ -30,6 +30,11 @@ class Group:
         #: Model -> workers with room that have it loaded.
         self._with_model: defaultdict[str, dict[str, WorkerState]] = defaultdict(dict)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether any of its workers is ready and does not seem stuck."""
+        return any(not one.is_stuck for alike in self.by_load.values() for one in alike.values())
+
     def with_model(self, model: str) -> Collection[WorkerState]:
         """Return the workers with room that have a model loaded."""
         found = self._with_model.get(model)

@@ -34,6 +34,10 @@ class Fleet:
         #: one of any has come to rest or is gone: time to ask about waiting jobs again.
         self.freed: set[Group] = set()
         self.has_rested = False
+        #: Concrete targets whose last worker of use failed, until one is of use again.
+        self.fallen: set[Target] = set()
+        #: Jobs may have to go elsewhere, or may come back, since this was unset.
+        self.has_turned = False
 
     # --- what policies see --------------------------------------------------------------------
 
@@ -90,12 +94,14 @@ class Fleet:
 
     def remove(self, worker: WorkerState) -> None:
         """Forget a worker."""
-        worker.status = WorkerStatus.GONE
         group = self.workers.pop(worker.id).group
         assert group is not None
         self.freed.add(group)
         self.has_rested = True
         group.put(worker, load=None, has_room=False)
+        if worker.status is not WorkerStatus.STOPPING:
+            self.failed(worker)
+        worker.status = WorkerStatus.GONE
         del group.workers[worker.id]
         if not group.workers:
             del self._groups[worker.target]
@@ -137,12 +143,41 @@ class Fleet:
         if group is None:
             return  # gone
         load = worker.taken if worker.status is WorkerStatus.READY else None
-        has_room = worker.has_room
+        was_up, has_room = worker.load is not None, worker.has_room
         group.put(worker, load=load, has_room=has_room)
+        if load is not None and not was_up:
+            self._rose(group.target)
+        elif load is None and worker.status is not WorkerStatus.STOPPING:
+            self.failed(worker)
         if has_room:
             self.freed.add(group)
         if load == 0:
             self.has_rested = True
+
+    def failed(self, worker: WorkerState) -> None:
+        """Learn that a worker is of no use for now; it may have been the last of its target."""
+        group = worker.group
+        if group is not None and not group.is_up and group.target not in self.fallen:
+            self.fallen.add(group.target)
+            self.has_turned = True
+
+    def stuck(self, worker: WorkerState) -> None:
+        """Learn that a worker is overdue with something."""
+        if not worker.is_stuck:
+            worker.is_stuck = True
+            self.failed(worker)
+
+    def moved(self, worker: WorkerState) -> None:
+        """Learn that a worker makes progress."""
+        if worker.is_stuck:
+            worker.is_stuck = False
+            if worker.load is not None:
+                self._rose(worker.target)
+
+    def _rose(self, target: Target) -> None:
+        if self.fallen:
+            self.fallen.discard(target)
+            self.has_turned = True  # it may do what waits for another target, too
 
     def targets(self, asked: Target) -> Iterator[Target]:
         """Yield the concrete targets of workers for a target."""
@@ -159,6 +194,14 @@ class Fleet:
             yield from group.workers.values()
 
     # --- inside -------------------------------------------------------------------------------
+
+    def is_up(self, asked: Target, blocked: frozenset[Target] = frozenset()) -> bool:
+        """Whether a worker that serves a target is ready and does not seem stuck."""
+        return any(group.is_up for group in self._covered((asked,), blocked))
+
+    def has_fallen(self, asked: Target) -> bool:
+        """Whether a target's last worker of use failed, and none is of use again."""
+        return any(map(asked.covers, self.fallen)) and not self.is_up(asked)
 
     def is_blocked(self, asked: Target, blocked: frozenset[Target]) -> bool:
         """Whether every group of workers that would serve a target is blocked."""

@@ -62,6 +62,8 @@ class Jobs:
             return
         if asked.deadline_ns is not None:
             desk.alarm.add(asked.deadline_ns, job.id)
+        if job.pressed_ns is not None:
+            desk.alarm.add(job.pressed_ns, job.id)
         if asked.pin is not None:
             return  # it waits for nobody
         if asked.is_durable:

@@ -184,6 +184,7 @@ class Machine:
         if worker := self._pool.known(event.worker_id, event.epoch):
             worker.progress_ns = self.fleet.now_ns
             worker.fruitless_ns = 0
+            self.fleet.moved(worker)
             if isinstance(event, ev.AttemptFinished):
                 self._pool.answered(worker)
 

@@ -43,6 +43,7 @@ class Overdue:
         now_ns = desk.fleet.now_ns
         if not attempt.is_overdue:
             attempt.is_overdue = True
+            desk.fleet.stuck(worker)
             job.tell(now_ns, "overdue", worker.id)
             self._placing.want_hedge(job)
         silent_ns = worker.fruitless_ns + quiet_ns(attempt, now_ns)

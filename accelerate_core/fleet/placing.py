@@ -48,9 +48,9 @@ class Placing:
         then everything is late, and hedges make it later.
         """
         desk = self._desk
-        has_room = bool(desk.fleet.freed)
-        if desk.breakers.has_changed:
-            desk.breakers.has_changed = False
+        has_room = bool(desk.fleet.freed) or desk.fleet.has_turned
+        if desk.breakers.has_changed or desk.fleet.has_turned:
+            desk.breakers.has_changed = desk.fleet.has_turned = False
             desk.queue.open_all()
             has_room = True
         is_calm = desk.fleet.hedged_share <= _MOST_HEDGES
@@ -108,6 +108,8 @@ class Placing:
             return
         fleet = self._desk.fleet
         blocked = self._desk.breakers.blocked(job.model, fleet.now_ns)
+        if fleet.fallen or job.is_pressed(fleet.now_ns):
+            self._reorder(job, blocked)
         try:
             decision = self._desk.scheduler.pick(job.view(), self._seen(blocked))
         except Exception as raised:
@@ -128,7 +130,7 @@ class Placing:
         """Place one attempt of a job, or start a worker for it; False when it has to wait."""
         desk = self._desk
         blocked = desk.breakers.blocked(job.model, desk.fleet.now_ns)
-        if (blocked or job.is_diverted) and (settled := self._divert(job, blocked)) is not None:
+        if (settled := self._divert(job, blocked)) is not None:
             return settled
         try:
             decision = desk.scheduler.pick(job.view(), self._seen(blocked))
@@ -151,21 +153,21 @@ class Placing:
         return True
 
     def _divert(self, job: JobState, blocked: frozenset[Target]) -> bool | None:
-        """Put a job's targets whose circuits are open last; None when all is as it should be.
+        """Bring a waiting job's targets into the order of now; None when they are in it.
 
-        False when all of them are open: it waits for one to be probed.
+        False when the circuits of all are open: it waits for one to be probed.
         """
-        desk = self._desk
-        is_blocked = {target: desk.fleet.is_blocked(target, blocked) for target in job.targets}
-        asked = job.asked.targets
-        order = tuple(sorted(job.targets, key=lambda one: (is_blocked[one], asked.index(one))))
-        was_diverted, job.is_diverted = job.is_diverted, any(is_blocked.values())
-        if order != job.targets:
-            job.targets = order
+        desk, was_diverted, first = self._desk, job.is_diverted, job.targets[0]
+        is_usual = not (blocked or desk.fleet.fallen or was_diverted)
+        if is_usual and not job.is_pressed(desk.fleet.now_ns):
+            return None
+        has_fallen = desk.fleet.has_fallen(first)
+        if has_fallen and not self._pool.serves(job) and self._pool.has_room():
+            self._pool.start(first)  # a fallback does its work: nobody else would ask for it
+        if self._reorder(job, blocked):
             desk.queue.add(job)
-            job.tell(desk.fleet.now_ns, "goes on with", str(order[0]))
             return True
-        if not is_blocked[job.targets[0]]:
+        if not desk.fleet.is_blocked(first, blocked):
             return None
         if not was_diverted:
             names = ", ".join(map(str, job.targets))
@@ -175,6 +177,31 @@ class Placing:
             self._wakes_ns = wakes_ns
             desk.alarm.add(wakes_ns, Bell.BREAKERS)
         return False
+
+    def _reorder(self, job: JobState, blocked: frozenset[Target]) -> bool:
+        """Put targets whose circuits are open last; whether that changed anything.
+
+        Of the others, those that are of use now come before those that are not, if the first of
+        them lost its last worker of use, or half the job's time is over.
+        """
+        fleet, asked = self._desk.fleet, job.asked.targets
+        is_blocked = {one: fleet.is_blocked(one, blocked) for one in job.targets}
+        first = min(job.targets, key=lambda one: (is_blocked[one], asked.index(one)))
+        has_fallen, is_pressed = fleet.has_fallen(first), job.is_pressed(fleet.now_ns)
+
+        def is_useless(one: Target) -> bool:
+            if is_pressed:
+                return not fleet.idle((one,), 1, blocked)
+            return has_fallen and not fleet.is_up(one, blocked)
+
+        ranks = {one: (is_blocked[one], is_useless(one), asked.index(one)) for one in job.targets}
+        order = tuple(sorted(job.targets, key=lambda one: ranks[one]))
+        job.is_diverted = has_fallen or is_pressed or any(is_blocked.values())
+        if order == job.targets:
+            return False
+        job.targets = order
+        job.tell(fleet.now_ns, "goes on with", str(order[0]))
+        return True
 
     def _seen(self, blocked: frozenset[Target]) -> FleetView:
         """Return what a scheduler sees: no worker whose circuit is open."""

@@ -94,6 +94,7 @@ class Pool:
         self._desk.fleet.touch(worker)
         self._desk.say(do.StopWorker(worker.id, worker.epoch, kill))
         if kill:
+            self._desk.fleet.failed(worker)
             self._killed.add(worker.id)
             self.unsettled[worker.target] = None
             self._desk.fleet.has_rested = True  # who waits for room asks again
@@ -113,6 +114,7 @@ class Pool:
         worker.epoch = self._next_epoch(worker.id)
         worker.status = WorkerStatus.STARTING
         worker.ending.clear()
+        worker.is_stuck = False
         self._desk.fleet.unload_all(worker)
         self._desk.fleet.touch(worker)
         self._forgive(worker.id)

@@ -143,9 +143,9 @@ class Queue:
         self._open.pop(line, None)
 
     def open_for(self, freed: Target) -> None:
-        """Ask again about lines that a worker of this target may serve."""
+        """Ask again about lines that a worker of this target may serve, if only as a fallback."""
         for line in self._lines.values():
-            if line.target.covers(freed):
+            if any(target.covers(freed) for target in line.kind[0]):
                 self._open[line] = None
 
     def open_starved(self) -> None:

@@ -60,6 +60,8 @@ class WorkerState:
     #: Answers in a row, of those that were compared, that stood alone. One that nobody compared
     #: does not make up for them.
     odd: int = 0
+    #: An attempt on it is overdue, and it has shown no progress since.
+    is_stuck: bool = False
     #: When it last showed that it works on something.
     progress_ns: int = 0
     #: How long it has worked since then on late attempts that others answered, and until when.
@@ -182,6 +184,19 @@ class JobState:
             return None
         return self.failing_since_ns + self.asked.recovery_ns
 
+    def is_pressed(self, now_ns: int) -> bool:
+        """Whether half its time is over, and it would rather use a fallback than wait."""
+        pressed_ns = self.pressed_ns
+        return pressed_ns is not None and pressed_ns <= now_ns
+
+    @property
+    def pressed_ns(self) -> int | None:
+        """When half its time is over; None without a deadline, and without fallbacks."""
+        deadline_ns = self.asked.deadline_ns
+        if deadline_ns is None or len(self.asked.targets) == 1:
+            return None
+        return (self.came_ns + deadline_ns) // 2
+
     @property
     def missing(self) -> int:
         """How many attempts it lacks."""
@@ -200,8 +215,8 @@ class JobState:
     def view(self) -> JobView:
         """Return what policies see: the best target only.
 
-        The next one is a fallback, and comes into play when the best cannot be started, not when
-        it is merely busy.
+        The next one is a fallback, and comes into play when the best cannot be started, or none
+        of its workers is of use any more, or half the job's time is over.
         """
         if len(self.asked.targets) == 1 and self.attempts == 0 and not self.tried:
             return self.asked
