@@ -36,9 +36,11 @@ def chaos(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Workers at once.")] = 3,
     size: Annotated[
-        int,
-        typer.Option(min=0, help="Longer runs: 64 products of such matrices; 0 for a tiny net."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0, help="Longer runs: 64 products of such matrices. 96 of all, or 0, a tiny net."
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Model to run instead, by reference: file:, dir:, package:.")
     ] = None,
@@ -67,7 +69,8 @@ def chaos(
         deadline_s=deadline,
         every_s=every or (2.0 if is_all else 3.0),
         workers=workers,
-        size=size,
+        # What takes a moment can be hit by a fault; rows of `all` compare recoveries.
+        size=size if size is not None else 96 if is_all else 0,
         model=model,
         seed=seed,
     )
