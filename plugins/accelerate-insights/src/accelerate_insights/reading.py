@@ -89,7 +89,7 @@ def check_metrics(names: Sequence[str], where: str = "metrics") -> tuple[str, ..
 _COLUMNS = """
     series_key, machine, metric, timestamp, run_id, measurement_id, value, samples, project_commit,
     browser_version, engine_version, model_name, model_type, platform, engine, browser, precision,
-    batch_size, sequence_length, device_type, is_software, adapter_info
+    batch_size, sequence_length, device_type, is_software, adapter_info, system
 """
 
 
@@ -139,6 +139,7 @@ def _point(row: tuple[Any, ...]) -> Point:
         commit=row[8],
         browser_version=row[9],
         engine_version=row[10],
+        system=row[22],
     )
 
 

@@ -56,6 +56,7 @@ class Point:
     commit: str | None = None  #: of the project under test
     browser_version: str | None = None
     engine_version: str | None = None
+    system: str | None = None  #: operating system and its release
 
 
 @attrs.frozen(kw_only=True)

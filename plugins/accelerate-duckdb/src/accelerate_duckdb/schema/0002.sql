@@ -10,7 +10,8 @@ WITH counted AS (
         r.project_commit,
         r.name AS run_name,
         left(md5(concat_ws('|', r.host->>'system', r.host->>'processor', r.host->>'cores')), 8)
-            AS machine
+            AS machine,
+        nullif(concat_ws(' ', r.host->>'system', r.host->>'release'), '') AS system
     FROM webnn_webgpu_performance AS p JOIN runs AS r ON r.id = p.run_id
     WHERE p.status = 'ok' AND NOT coalesce(p.simulation_mode, false)
 )
@@ -24,7 +25,7 @@ SELECT
     END AS samples,
     model_name, model_family, model_type, model_sha256, platform, engine, browser, precision,
     batch_size, sequence_length, adapter_info, device_type, is_software,
-    project_commit, run_name, browser_version, engine_version, threads, is_cached,
+    project_commit, run_name, browser_version, engine_version, system, threads, is_cached,
     fell_back_from
 FROM counted
 UNPIVOT (
