@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Insights`: what users ask of a database, each question one method. Nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .reading import Database, Results
+
+if TYPE_CHECKING:
+    from .advising.history import History
+
+
+class Insights:
+    """Ask a database what its measurements mean, also while a run writes it."""
+
+    def __init__(self, db: str | Path | Results = "results.duckdb") -> None:
+        """Take a file, or an open store. Nothing is opened before the first question."""
+        self.results: Results = Database(Path(db)) if isinstance(db, str | Path) else db
+
+    def get_performance_history(
+        self,
+        model_type: str | None = None,
+        *,
+        model: str | None = None,
+        browser: str | None = None,
+        time_range: str = "7d",
+        metrics: Sequence[str] = ("latency_ms",),
+    ) -> History:
+        """Return the series of a task (`model_type`), a model or a browser, oldest point first.
+
+        `time_range` is "24h", "7d", "4w" or "all". ConfigError for a metric, a time range or a
+        name that nobody knows; StoreError when there is no such database.
+        """
+        from .advising.history import history
+
+        return history(
+            self.results,
+            task=model_type,
+            model=model,
+            browser=browser,
+            time_range=time_range,
+            metrics=metrics,
+        )
