@@ -1,18 +1,24 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What measurements mean over time. Every TIMESTAMP is UTC. Unknown is NULL, never 0 or false.
 
+-- The measurement of the same run and cell that this one repeats, because that looked wrong.
+ALTER TABLE webnn_webgpu_performance ADD COLUMN again_of VARCHAR;
+
 -- Rows whose numbers count: they ran, and nothing about them was simulated. One row for a metric.
 -- A series is the same series_key on the same machine; its versions and commits may change.
+-- The machine is worked out once a run: once a measurement, a million took four times as long.
 CREATE VIEW time_series_performance AS
-WITH counted AS (
+WITH named AS (
     SELECT
-        p.*,
-        r.project_commit,
-        r.name AS run_name,
-        left(md5(concat_ws('|', r.host->>'system', r.host->>'processor', r.host->>'cores')), 8)
-            AS machine,
-        nullif(concat_ws(' ', r.host->>'system', r.host->>'release'), '') AS system
-    FROM webnn_webgpu_performance AS p JOIN runs AS r ON r.id = p.run_id
+        id AS run,
+        project_commit,
+        name AS run_name,
+        left(md5(concat_ws('|', host->>'system', host->>'processor', host->>'cores')), 8) AS machine,
+        nullif(concat_ws(' ', host->>'system', host->>'release'), '') AS system
+    FROM runs
+), counted AS (
+    SELECT p.*, n.* EXCLUDE (run)
+    FROM webnn_webgpu_performance AS p JOIN named AS n ON n.run = p.run_id
     WHERE p.status = 'ok' AND NOT coalesce(p.simulation_mode, false)
 )
 SELECT
@@ -26,7 +32,7 @@ SELECT
     model_name, model_family, model_type, model_sha256, platform, engine, browser, precision,
     batch_size, sequence_length, adapter_info, device_type, is_software,
     project_commit, run_name, browser_version, engine_version, system, threads, is_cached,
-    fell_back_from
+    fell_back_from, again_of
 FROM counted
 UNPIVOT (
     value FOR metric IN (
