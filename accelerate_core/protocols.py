@@ -37,7 +37,7 @@ from .types import (
 
 if TYPE_CHECKING:
     from .assets import AssetStore
-    from .events import Event
+    from .events import Event, Regression
     from .fleet.policy import Action, Decision, FailedAttempt, FleetView, JobView, Mend
     from .hookspecs import Family
     from .types import Array
@@ -192,7 +192,11 @@ class Backend:
 
 
 class Scheduler(Protocol):
-    """Choose workers. Pure: no clock, no I/O; `fleet.now_ns` and `fleet.rng` are given."""
+    """Choose workers. Pure: no clock, no I/O; `fleet.now_ns` and `fleet.rng` are given.
+
+    One with `sees_fallbacks = True` is shown all targets a job still allows, not the best one only,
+    and may choose any of them; a worker is started for each, as far as there is room.
+    """
 
     def pick(self, job: JobView, fleet: FleetView) -> Decision:
         """Return a Placement, Wait or Reject for one job."""
@@ -300,7 +304,10 @@ class Store(Protocol):
         ...
 
     def summary(self, run_id: str) -> RunSummary:
-        """Return one run with all its measurements, in the order they were saved."""
+        """Return one run with its measurements in the order they were saved.
+
+        Those that repeat another (`again_of`) are left out.
+        """
         ...
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
@@ -313,6 +320,29 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Commit what is queued and let go of the file."""
+        ...
+
+
+class Analysis(Protocol):
+    """Judge a run against what the store remembers. Called in a thread, the run's rows stored.
+
+    What it raises is shown as a problem: the results of the run do not depend on it.
+    """
+
+    def suspects(self, summary: RunSummary, store: Store) -> Collection[str]:
+        """Return the ids of measurements that look worse than their history.
+
+        Their cells are measured again, on fresh workers, before `conclude`.
+        """
+        ...
+
+    def conclude(
+        self, summary: RunSummary, again: Sequence[Measurement], store: Store
+    ) -> Sequence[Regression]:
+        """Store what is confirmed, and return what people are to be told of, worst first.
+
+        `again` are the second measurements, as they were stored.
+        """
         ...
 
 

@@ -19,11 +19,13 @@ class Desk:
     def __init__(self, scheduler: Scheduler, recovery: Recovery, settings: FleetSettings) -> None:
         self.scheduler = scheduler
         self.recovery = recovery
+        #: Whether the scheduler chooses among all of a job's targets.
+        self.sees_fallbacks: bool = getattr(scheduler, "sees_fallbacks", False)
         self.settings = settings
         self.fleet = Fleet()
         self.jobs: dict[str, JobState] = {}
         #: Jobs that lack an attempt.
-        self.queue = Queue()
+        self.queue: Queue = self.fleet.queue
         self.alarm = Alarm()
         self.breakers = Breakers(settings.breaker, self.fleet.latencies)
         self.is_draining = False

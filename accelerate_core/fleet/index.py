@@ -12,7 +12,8 @@ from typing import Any
 from ..types import Target
 from .group import Group
 from .latency import WINDOW, Latencies
-from .policy import Latency, WorkerView
+from .policy import ENOUGH, Latency, WorkerView
+from .queue import Queue
 from .state import WorkerState, WorkerStatus
 
 
@@ -25,6 +26,8 @@ class Fleet:
         self.history: Mapping[str, Any] = {}
         self.workers: dict[str, WorkerState] = {}
         self.latencies = Latencies()
+        self.loads = Latencies()
+        self.queue = Queue()
         #: Of the last attempts, which were hedges.
         self._hedges: deque[bool] = deque(maxlen=WINDOW)
         self._hedged = 0
@@ -46,9 +49,18 @@ class Fleet:
         state = self.workers.get(worker_id)
         return state.view() if state and state.status is WorkerStatus.READY else None
 
-    def latency(self, model: str, target: Target) -> Latency | None:
-        """Return how long a model takes on a concrete target; None for too few attempts."""
-        return self.latencies.of(model, target)
+    def latency(self, model: str, target: Target, enough: int = ENOUGH) -> Latency | None:
+        """Return how long a model takes on a concrete target; None for fewer attempts."""
+        return self.latencies.of(model, target, enough)
+
+    def load_ns(self, model: str, target: Target) -> int | None:
+        """Return how long loading a model takes on a concrete target; None: it was never done."""
+        found = self.loads.of(model, target, 1)
+        return None if found is None else found.p50_ns
+
+    def waiting(self, targets: Sequence[Target]) -> int:
+        """Return how many jobs wait for exactly these targets, of any model."""
+        return self.queue.waiting(tuple(targets))
 
     @property
     def hedged_share(self) -> float:
@@ -115,6 +127,9 @@ class Fleet:
 
     def loaded(self, worker: WorkerState, model: str) -> None:
         """Remember that a worker has a model."""
+        since_ns = worker.loading.get(model)
+        if since_ns is not None:
+            self.loads.add(model, worker.target, self.now_ns - since_ns)
         self.not_loaded(worker, model)
         worker.models.add(model)
         worker.changed()
@@ -133,12 +148,13 @@ class Fleet:
 
     def not_loaded(self, worker: WorkerState, model: str) -> None:
         """Remember that a worker loads a model no more."""
-        worker.loading.discard(model)
+        worker.loading.pop(model, None)
         if not worker.loading:
             worker.doing = ""
 
     def touch(self, worker: WorkerState) -> None:
         """Put a worker where it belongs after its status or number of jobs changed."""
+        worker.changed()
         group = worker.group
         if group is None:
             return  # gone

@@ -108,7 +108,9 @@ class Jobs:
         assert attempt.dispatched_ns is not None
         attempt.answered_ns = desk.fleet.now_ns
         took_ns = attempt.answered_ns - attempt.dispatched_ns
-        desk.fleet.latencies.add(attempt.model, attempt.worker.target, took_ns)
+        medians = desk.fleet.latencies.add(attempt.model, attempt.worker.target, took_ns)
+        if medians is not None:
+            attempt.worker.took(medians, attempt.answered_ns)
         job.tell(desk.fleet.now_ns, "answered", attempt.worker.id)
         if job.copies == 1:
             attempt.worker.failures = attempt.worker.odd
@@ -304,9 +306,17 @@ class Jobs:
         if attempt.is_overdue:  # a hedge's answer must not hide that this worker gave none
             worker.fruitless_ns += quiet_ns(attempt, now_ns)
             worker.fruitless_until_ns = now_ns
+            self._took_long(attempt, now_ns)
         if worker.jobs.pop(job.id, None) is not None:
             self._desk.fleet.touch(worker)
             self._pool.left(worker)
+
+    def _took_long(self, attempt: Attempt, now_ns: int) -> None:
+        """Learn from an attempt that was late and never answered: it would have taken longer."""
+        usual_ns = self._desk.fleet.latencies.median_ns(attempt.model, attempt.worker.target)
+        if attempt.answered_ns is None and attempt.dispatched_ns is not None and usual_ns:
+            medians = (now_ns - attempt.dispatched_ns) / usual_ns
+            attempt.worker.took(max(medians, attempt.worker.pace), now_ns)
 
     def _forget(self, job: JobState) -> None:
         desk = self._desk

@@ -9,11 +9,10 @@ from collections import deque
 from typing import Generic, TypeVar
 
 from ..types import Target
-from .policy import Latency
+from .policy import ENOUGH, Latency
 
-#: Attempts that are remembered, and how many it takes to say anything.
+#: Attempts that are remembered.
 WINDOW = 128
-ENOUGH = 5
 
 #: Attempts of any model by which the pace of the fleet is judged.
 PACE = 15
@@ -52,12 +51,16 @@ class Latencies:
         #: How many times their median the last attempts took.
         self._pace: _Series[float] | None = None
 
-    def add(self, model: str, target: Target, took_ns: int) -> None:
-        """Learn how long an attempt took from dispatch to answer."""
+    def add(self, model: str, target: Target, took_ns: int) -> float | None:
+        """Learn how long an attempt took from dispatch to answer; return how many medians.
+
+        None where there is no median yet.
+        """
         series = self._series.get((model, target))
         if series is None:
             self._series[model, target] = _Series(WINDOW, took_ns)
-            return
+            return None
+        pace = None
         if series.count >= ENOUGH:
             pace = took_ns / (series.p50 or 1)
             if self._pace is None:
@@ -65,6 +68,7 @@ class Latencies:
             else:
                 self._pace.add(pace)
         series.add(took_ns)
+        return pace
 
     def slowdown(self) -> float:
         """Return how many times longer than usual attempts take lately, at least 1."""
@@ -91,9 +95,9 @@ class Latencies:
         series = self._series.get((model, target))
         return None if series is None or series.count < ENOUGH else series.p50
 
-    def of(self, model: str, target: Target) -> Latency | None:
-        """Return what is known; None for fewer than `ENOUGH` attempts."""
+    def of(self, model: str, target: Target, enough: int = ENOUGH) -> Latency | None:
+        """Return what is known; None for fewer than `enough` attempts."""
         series = self._series.get((model, target))
-        if series is None or series.count < ENOUGH:
+        if series is None or series.count < enough:
             return None
         return Latency(series.p50, series.p95, series.count)

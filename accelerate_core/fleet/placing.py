@@ -110,12 +110,13 @@ class Placing:
         blocked = self._desk.breakers.blocked(job.model, fleet.now_ns)
         if fleet.fallen or job.is_pressed(fleet.now_ns):
             self._reorder(job, blocked)
+        asked = job.view(sees_fallbacks=self._desk.sees_fallbacks)
         try:
-            decision = self._desk.scheduler.pick(job.view(), self._seen(blocked))
+            decision = self._desk.scheduler.pick(asked, self._seen(blocked))
         except Exception as raised:
             self._jobs.fail(job, policy_error("scheduler", raised))
             return
-        if isinstance(decision, Placement) and misplaced(decision, job, fleet, blocked) is None:
+        if isinstance(decision, Placement) and not misplaced(decision, job, asked, fleet, blocked):
             self._run_on(job, fleet.workers[decision.workers[0]], is_hedge=True)
 
     def model_loaded(self, worker: WorkerState, model: str) -> None:
@@ -132,13 +133,14 @@ class Placing:
         blocked = desk.breakers.blocked(job.model, desk.fleet.now_ns)
         if (settled := self._divert(job, blocked)) is not None:
             return settled
+        asked = job.view(sees_fallbacks=desk.sees_fallbacks)
         try:
-            decision = desk.scheduler.pick(job.view(), self._seen(blocked))
+            decision = desk.scheduler.pick(asked, self._seen(blocked))
         except Exception as raised:
             self._jobs.fail(job, policy_error("scheduler", raised))
             return True
         if isinstance(decision, Placement):
-            if (wrong := misplaced(decision, job, desk.fleet, blocked)) is not None:
+            if (wrong := misplaced(decision, job, asked, desk.fleet, blocked)) is not None:
                 self._jobs.fail(job, policy_error("scheduler", ValueError(wrong)))
             else:
                 self._run_on(job, desk.fleet.workers[decision.workers[0]])
@@ -148,6 +150,9 @@ class Placing:
             return True
         if isinstance(decision, Wait):
             line.is_starved = not self._pool.provide(job)
+            line.is_choosing = decision.until_ns is not None
+            if decision.until_ns is not None:
+                desk.alarm.add(max(decision.until_ns, desk.fleet.now_ns + 1), job.id)
             return False
         self._jobs.fail(job, policy_error("scheduler", TypeError(f"returned {decision!r}")))
         return True
@@ -210,10 +215,11 @@ class Placing:
     def _run_on(self, job: JobState, worker: WorkerState, *, is_hedge: bool = False) -> None:
         desk = self._desk
         job.attempts += 1
-        attempt = Attempt(job.attempts, worker, job.model, is_hedge=is_hedge)
+        now_ns = desk.fleet.now_ns
+        attempt = Attempt(job.attempts, worker, job.model, placed_ns=now_ns, is_hedge=is_hedge)
         job.live[worker.id] = attempt
-        desk.breakers.begin(attempt, desk.fleet.now_ns)
-        job.tell(desk.fleet.now_ns, "hedged" if is_hedge else "placed", worker.id)
+        desk.breakers.begin(attempt, now_ns)
+        job.tell(now_ns, "hedged" if is_hedge else "placed", worker.id)
         if job.missing <= 0:
             desk.queue.discard(job)
         elif not is_hedge:
@@ -227,7 +233,7 @@ class Placing:
         if not is_hedge:
             job.status = JobStatus.LOADING
         if job.model not in worker.loading:
-            worker.loading.add(job.model)
+            worker.loading[job.model] = now_ns
             desk.say(do.LoadModel(worker.id, worker.epoch, job.model))
 
     def _dispatch(self, job: JobState, attempt: Attempt) -> None:

@@ -45,6 +45,8 @@ class Mend(enum.StrEnum):
     RESTART = "restart"  #: end its process and start another
 
 
+#: Attempts it takes to say how long they take.
+ENOUGH = 5
 #: However long the slowest took, an attempt that takes this many medians is late.
 MOST_MEDIANS = 10
 
@@ -92,7 +94,8 @@ class JobView:
 
     id: str
     model: str  #: hash of the model
-    targets: tuple[Target, ...]  #: acceptable targets, best first; more than one is a fallback list
+    #: The best target still possible; a scheduler that `sees_fallbacks` gets all, best first.
+    targets: tuple[Target, ...]
     task: str | None = None
     is_load_only: bool = False  #: load the model, run nothing
     priority: int = 0
@@ -128,6 +131,12 @@ class WorkerView:
     models: frozenset[str]  #: hashes of loaded models
     running: int  #: attempts in flight
     sessions: int = 0  #: whose state is there
+    #: How many times what is usual on its target its attempts took lately; 1 where nobody knows.
+    pace: float = 1.0
+    #: When that was last learnt; 0 for never.
+    paced_ns: int = 0
+    #: (model, since when) of the attempts placed there, those that wait for a load included.
+    attempts: tuple[tuple[str, int], ...] = ()
 
     @property
     def is_idle(self) -> bool:
@@ -157,8 +166,16 @@ class FleetView(Protocol):
         """Return one worker, or None when it is gone."""
         ...
 
-    def latency(self, model: str, target: Target) -> Latency | None:
-        """Return how long a model takes on a concrete target; None for too few attempts."""
+    def latency(self, model: str, target: Target, enough: int = ENOUGH) -> Latency | None:
+        """Return how long a model takes on a concrete target; None for fewer attempts."""
+        ...
+
+    def load_ns(self, model: str, target: Target) -> int | None:
+        """Return how long loading a model takes on a concrete target; None: it was never done."""
+        ...
+
+    def waiting(self, targets: Sequence[Target]) -> int:
+        """Return how many jobs wait for exactly these targets, of any model."""
         ...
 
     @property
@@ -188,9 +205,14 @@ class Placement:
 
 @attrs.frozen
 class Wait:
-    """Leave the job queued; it is asked about again when a worker frees up or comes."""
+    """Leave the job queued; it is asked about again when a worker frees up or comes.
+
+    Who waits by choice, while another worker is idle, says until when: it is asked about again at
+    that moment, too, and whenever another job like it comes.
+    """
 
     reason: str = ""
+    until_ns: int | None = None
 
 
 @attrs.frozen

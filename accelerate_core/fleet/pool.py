@@ -41,6 +41,12 @@ class Pool:
 
     def provide(self, job: JobState) -> bool:
         """See to it that a worker for a waiting job exists or comes; False when none can yet."""
+        is_provided = self._provide_first(job)
+        if is_provided and self._desk.sees_fallbacks:
+            self._provide_further(job)
+        return is_provided
+
+    def _provide_first(self, job: JobState) -> bool:
         first = job.targets[0]
         if self.serves(job):
             if self._desk.settings.is_adaptive and not self.usage(first).is_watched:
@@ -51,6 +57,15 @@ class Pool:
             return True
         self._make_room()
         return False
+
+    def _provide_further(self, job: JobState) -> None:
+        """Start a worker for each fallback that has none, but where that failed before."""
+        for target in job.targets[1:]:
+            if not self.has_room():
+                return
+            is_there = any(True for _ in self._desk.fleet.covering((target,)))
+            if not is_there and not self.usage(target).failures:
+                self.start(target)
 
     def serves(self, job: JobState) -> bool:
         """Whether a worker for a waiting job is there, however busy, or on its way."""
@@ -201,8 +216,8 @@ class Pool:
 
     def load(self, worker: WorkerState, model: str) -> None:
         """Load a model that no job waits for."""
-        if model not in worker.models | worker.loading | worker.refused:
-            worker.loading.add(model)
+        if model not in worker.models | worker.loading.keys() | worker.refused:
+            worker.loading[model] = self._desk.fleet.now_ns
             self._desk.say(do.LoadModel(worker.id, worker.epoch, model))
 
     # --- what is learnt -----------------------------------------------------------------------

@@ -39,6 +39,8 @@ class Line:
     worst_ns: int = 0
     #: Its head was told to wait while no worker for it was there or on its way.
     is_starved: bool = False
+    #: Its head was told to wait for a better worker than those that are idle.
+    is_choosing: bool = False
 
     @property
     def target(self) -> Target:
@@ -92,6 +94,8 @@ class Queue:
         line.worst_ns = max(line.worst_ns, job.rank_ns) if line.waiting else job.rank_ns
         heapq.heappush(line.entries, (job.rank_ns, job.number, job.entry, job))
         line.waiting += 1
+        if line.is_choosing:
+            self._open[line] = None  # the more wait, the better the others look
 
     def park(self, job: JobState) -> None:
         """Let a job wait for a moment: it counts, and no worker is sought for it until `add`."""
@@ -116,6 +120,10 @@ class Queue:
         return [job for job in found if worker_id in job.tried]
 
     # --- lines --------------------------------------------------------------------------------
+
+    def waiting(self, targets: tuple[Target, ...]) -> int:
+        """Return how many jobs wait for exactly these targets."""
+        return sum(line.waiting for line in self._lines.values() if line.kind[0] == targets)
 
     def lines(self) -> list[Line]:
         """Return all lines."""

@@ -15,9 +15,9 @@ PRIORITY_NS = 10 * SECOND
 
 
 def misplaced(
-    placement: Placement, job: JobState, fleet: Fleet, blocked: frozenset[Target]
+    placement: Placement, job: JobState, asked: JobView, fleet: Fleet, blocked: frozenset[Target]
 ) -> str | None:
-    """Return what is wrong with a scheduler's placement, or None."""
+    """Return what is wrong with a scheduler's placement of what it saw (`asked`), or None."""
     if len(placement.workers) != 1:
         return f"placed on {len(placement.workers)} workers; a job is placed on one at a time"
     worker = fleet.workers.get(placement.workers[0])
@@ -27,8 +27,8 @@ def misplaced(
         return f"placed on {worker.id!r}, which has no room"
     if worker.id in job.live:
         return f"placed on {worker.id!r}, which works on it already"
-    if not job.targets[0].covers(worker.target):
-        return f"placed on {worker.id!r}, which is not {job.targets[0]}"
+    if not any(target.covers(worker.target) for target in asked.targets):
+        return f"placed on {worker.id!r}, which is not {' or '.join(map(str, asked.targets))}"
     if worker.target in blocked:
         return f"placed on {worker.id!r}, whose circuit is open"
     return None

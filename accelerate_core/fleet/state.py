@@ -37,7 +37,8 @@ class WorkerState:
     status: WorkerStatus = WorkerStatus.STARTING
     info: WorkerInfo | None = None
     models: set[str] = attrs.field(factory=set)
-    loading: set[str] = attrs.field(factory=set)
+    #: Models it loads, and since when.
+    loading: dict[str, int] = attrs.field(factory=dict)
     #: Jobs placed here, by id, in order; a job waiting for its model to load counts.
     jobs: dict[str, JobState] = attrs.field(factory=dict)
     #: Cancelled attempts (job, number) that have not ended here yet: their places are taken.
@@ -67,6 +68,9 @@ class WorkerState:
     #: How long it has worked since then on late attempts that others answered, and until when.
     fruitless_ns: int = 0
     fruitless_until_ns: int = 0
+    #: How many times the usual its attempts took lately, and when that was learnt.
+    pace: float = 1.0
+    paced_ns: int = 0
     #: Where the fleet's index has it: number of jobs, None unless ready; and whether it has room.
     group: Group | None = None
     load: int | None = None
@@ -89,8 +93,8 @@ class WorkerState:
         )
 
     def view(self) -> WorkerView:
-        """Return what policies see, made anew only where it has changed."""
-        if self._seen is None or self._seen.running != self.taken:
+        """Return what policies see, made anew only after `changed`."""
+        if self._seen is None:
             assert self.info is not None
             self._seen = WorkerView(
                 id=self.id,
@@ -100,12 +104,26 @@ class WorkerState:
                 models=frozenset(self.models),
                 sessions=self.sessions,
                 running=self.taken,
+                pace=self.pace,
+                paced_ns=self.paced_ns,
+                attempts=tuple(
+                    [
+                        (job.live[self.id].model, job.live[self.id].placed_ns)
+                        for job in self.jobs.values()
+                    ]
+                ),
             )
         return self._seen
 
     def changed(self) -> None:
-        """Forget what policies saw: its models or its epoch are others."""
+        """Forget what policies saw."""
         self._seen = None
+
+    def took(self, medians: float, now_ns: int) -> None:
+        """Learn how many medians an attempt took: a quarter of what is thought of its pace."""
+        self.pace = self.pace**0.75 * max(medians, 0.01) ** 0.25
+        self.paced_ns = now_ns
+        self.changed()
 
 
 class JobStatus(enum.StrEnum):
@@ -124,6 +142,7 @@ class Attempt:
     number: int
     worker: WorkerState
     model: str
+    placed_ns: int = attrs.field(default=0, kw_only=True)
     #: Its worker may be mended, and so be of another epoch, before its answer is compared.
     epoch: int = attrs.field(
         init=False, default=attrs.Factory(lambda self: self.worker.epoch, takes_self=True)
@@ -212,19 +231,20 @@ class JobState:
         ids = [one.worker.id for one in held if one.worker.status is not WorkerStatus.GONE]
         return tuple(dict.fromkeys((*self.tried, *ids)))
 
-    def view(self) -> JobView:
-        """Return what policies see: the best target only.
+    def view(self, *, sees_fallbacks: bool = False) -> JobView:
+        """Return what policies see: the best target only, unless they see all.
 
         The next one is a fallback, and comes into play when the best cannot be started, or none
         of its workers is of use any more, or half the job's time is over.
         """
-        if len(self.asked.targets) == 1 and self.attempts == 0 and not self.tried:
+        seen = len(self.targets) if sees_fallbacks else 1
+        if self.attempts == 0 and not self.tried and self.asked.targets == self.targets[:seen]:
             return self.asked
         return attrs.evolve(
             self.asked,
             model=self.model,
-            targets=self.targets[:1],
-            further=self.targets[1:],
+            targets=self.targets[:seen],
+            further=self.targets[seen:],
             attempts=self.attempts,
             tried=self.avoids,
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..types import Target
 from .index import Fleet
-from .policy import Latency, WorkerView
+from .policy import ENOUGH, Latency, WorkerView
 
 
 class Unblocked:
@@ -44,9 +44,17 @@ class Unblocked:
         found = self._fleet.worker(worker_id)
         return None if found is None or found.target in self._blocked else found
 
-    def latency(self, model: str, target: Target) -> Latency | None:
+    def latency(self, model: str, target: Target, enough: int = ENOUGH) -> Latency | None:
         """Return how long a model takes on a concrete target."""
-        return self._fleet.latency(model, target)
+        return self._fleet.latency(model, target, enough)
+
+    def load_ns(self, model: str, target: Target) -> int | None:
+        """Return how long loading a model takes on a concrete target."""
+        return self._fleet.load_ns(model, target)
+
+    def waiting(self, targets: Sequence[Target]) -> int:
+        """Return how many jobs wait for exactly these targets."""
+        return self._fleet.waiting(targets)
 
     def idle_with(self, model: str, targets: Sequence[Target], k: int = 16) -> Sequence[WorkerView]:
         """Return up to `k` workers with room that have the model loaded."""

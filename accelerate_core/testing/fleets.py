@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..fleet.index import Fleet
-from ..fleet.policy import JobView, Latency, WorkerView
-from ..fleet.state import JobState, WorkerState, WorkerStatus
+from ..fleet.policy import ENOUGH, JobView, Latency, WorkerView
+from ..fleet.state import Attempt, JobState, WorkerState, WorkerStatus
 from ..types import Target, WorkerInfo
 
 #: Worker views one decision may ask for, in a fleet of any size.
@@ -52,9 +52,17 @@ class WatchedFleet:
         """Return up to `k` ready workers, busy ones included."""
         return self._counted(self._fleet.least_loaded(k, targets))
 
-    def latency(self, model: str, target: Target) -> Latency | None:
+    def latency(self, model: str, target: Target, enough: int = ENOUGH) -> Latency | None:
         """Return how long a model takes on a target, as `took` said."""
-        return self._fleet.latency(model, target)
+        return self._fleet.latency(model, target, enough)
+
+    def load_ns(self, model: str, target: Target) -> int | None:
+        """Return how long loading a model takes on a target, as `load_took` said."""
+        return self._fleet.load_ns(model, target)
+
+    def waiting(self, targets: Sequence[Target]) -> int:
+        """Return how many jobs wait for these targets, as `wait` said."""
+        return self._fleet.waiting(targets)
 
     @property
     def hedged_share(self) -> float:
@@ -89,7 +97,8 @@ class WatchedFleet:
     def take(self, worker_id: str, job: JobView) -> None:
         """Place a job on a worker, and load its model there."""
         state = self._fleet.workers[worker_id]
-        state.jobs[job.id] = JobState(job, job.targets, job.model)
+        taken = state.jobs[job.id] = JobState(job, job.targets, job.model)
+        taken.live[worker_id] = Attempt(1, state, job.model, placed_ns=self.now_ns)
         self._fleet.touch(state)
         self._fleet.loaded(state, job.model)
 
@@ -103,6 +112,20 @@ class WatchedFleet:
         """Have attempts of a model taken this long on a target."""
         for _ in range(times):
             self._fleet.latencies.add(model, Target.parse(target), took_ns)
+
+    def load_took(self, model: str, target: str, took_ns: int) -> None:
+        """Have a load of a model taken this long on a target."""
+        self._fleet.loads.add(model, Target.parse(target), took_ns)
+
+    def paced(self, worker_id: str, pace: float) -> None:
+        """Have a worker taken this many times the usual lately."""
+        state = self._fleet.workers[worker_id]
+        state.pace, state.paced_ns = pace, self.now_ns
+        state.changed()
+
+    def wait(self, job: JobView) -> None:
+        """Let a job wait."""
+        self._fleet.queue.add(JobState(job, job.targets, job.model))
 
     def dispatched(self, times: int = 1, *, is_hedge: bool = False) -> None:
         """Have dispatched attempts."""

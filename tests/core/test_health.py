@@ -458,7 +458,7 @@ def test_a_load_beside_it_puts_the_verdict_off() -> None:
     clock = seasoned()
     start = clock.now
     worker = clock.machine.fleet.workers["cpu-1"]
-    worker.loading.add("another")
+    worker.loading["another"] = 0
     assert run_until(clock, start + 10 * SECOND)[-1:] != [do.StopWorker("cpu-1", 1, kill=True)]
     worker.loading.clear()
     assert do.StopWorker("cpu-1", 1, kill=True) in run_until(clock, start + 25 * SECOND)
