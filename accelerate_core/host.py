@@ -21,9 +21,9 @@ from .events import EVENT_TYPES
 from .hookspecs import CORE_FAMILIES, Family
 from .loading import Found, Problem
 from .markers import PROJECT
-from .protocols import Context, DoctorCheck, ModelSource, TableSet
+from .protocols import Context, DoctorCheck, ModelSource, Store, TableSet
 from .settings import structure
-from .types import ModelSpec
+from .types import ModelSpec, RunSummary
 
 _log = logging.getLogger("accelerate.host")
 
@@ -183,18 +183,21 @@ class Host:
 
     # --- collected hooks ----------------------------------------------------------------------
 
-    def collect(self, family: str) -> None:
-        """Load every installed plugin of a family; broken ones become `problems`."""
-        if family in self._collected:
-            return
-        self._collected.add(family)
-        for name in self.names(family):
-            try:
-                self.plugin(family, name)
-            except AccelerateError as error:
-                problem = error if isinstance(error, PluginError) else PluginError(str(error))
-                self.problems.append(Problem(self._family(family).group, name, problem))
-                _log.warning("skipped %s %r: %s", family, name, error)
+    def collect(self, family: str) -> tuple[str, ...]:
+        """Load every installed plugin of a family and return the names of those that work.
+
+        Broken ones become `problems`.
+        """
+        if family not in self._collected:
+            self._collected.add(family)
+            for name in self.names(family):
+                try:
+                    self.plugin(family, name)
+                except AccelerateError as error:
+                    problem = error if isinstance(error, PluginError) else PluginError(str(error))
+                    self.problems.append(Problem(self._family(family).group, name, problem))
+                    _log.warning("skipped %s %r: %s", family, name, error)
+        return tuple(name for of, name in self._loaded if of == family)
 
     def sources(self) -> Mapping[str, ModelSource]:
         """Return the model sources by scheme, from every installed one."""
@@ -257,6 +260,35 @@ class Host:
         return tuple(
             table for answer in self._manager.hook.store_tables() for table in answer or ()
         )
+
+    def performance_report(self, store: Store, days: float, output_format: str) -> bytes:
+        """Return a report about the last `days`; ConfigError where no plugin makes any."""
+        self.collect("listeners")
+        hook = self._manager.hook.performance_report
+        made: bytes | None = _guard(
+            "the report about several runs",
+            lambda: hook(store=store, days=days, output_format=output_format, ctx=self.context),
+        )
+        if made is None:
+            raise ConfigError(
+                "no installed plugin reports about several runs",
+                where="--days",
+                hint="pip install accelerate-insights",
+            )
+        return made
+
+    def run_notes(self, summary: RunSummary, store: Store) -> tuple[str, ...]:
+        """Return what plugins say of a stored run against its history.
+
+        One that fails says that it did: the run's own numbers do not depend on it.
+        """
+        self.collect("listeners")
+        hook = self._manager.hook.run_notes
+        try:
+            answers = _guard("run_notes", lambda: hook(summary=summary, store=store))
+        except AccelerateError as error:
+            return (f"What changed cannot be said: {error.info.message}",)
+        return tuple(note for answer in answers for note in answer or ())
 
     def doctor_checks(self) -> tuple[DoctorCheck, ...]:
         """Return the checks of the loaded backends."""

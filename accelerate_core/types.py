@@ -331,6 +331,15 @@ class Connection:
 
 
 @attrs.frozen(kw_only=True)
+class Estimate:
+    """A number out of samples, and the 95 % interval around it; None where they are too few."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Measurement:
     """Record one cell in one run: its samples, its phases, and what really ran."""
 
@@ -347,6 +356,8 @@ class Measurement:
     model_family: str | None = None
     task: str | None = None
     is_required: bool = False
+    #: Measurement of the same run and cell that this one repeats, because that looked wrong.
+    again_of: str | None = None
     #: Target asked for, when a fallback ran instead.
     fell_back_from: Target | None = None
     samples_ms: tuple[float, ...] = ()  #: submit to result, one each repeat
@@ -377,6 +388,7 @@ class RunSummary:
 
     run: RunInfo
     measurements: tuple[Measurement, ...]
+    notes: tuple[str, ...] = ()  #: what is said of it against its history, a sentence each
 
     @property
     def is_failed(self) -> bool:

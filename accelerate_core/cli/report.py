@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`accel report`: a stored run again, in any format."""
+"""`accel report`: a stored run again, in any format; or what changed over several days."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import attrs
 import typer
 
 from ..errors import ConfigError, StoreError
@@ -25,6 +27,8 @@ STORE = "duckdb"
 #: How far back a run is looked for, and how many are listed.
 _HISTORY = 10_000
 _LISTED = 20
+#: Formats of --days that nobody reads in a terminal.
+_FILES = ("html", "pdf")
 
 
 @app.command()
@@ -39,18 +43,33 @@ def report(
     output: Annotated[
         str | None, typer.Option(metavar="FILE", help="File to write; - prints it instead.")
     ] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(help="Report about all runs of the last DAYS instead.", metavar="DAYS"),
+    ] = None,
     is_list: Annotated[bool, typer.Option("--list", help="List the runs instead.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the list, or the run, as JSON.")
     ] = (False),
 ) -> None:
-    """Report a stored run again, in any format."""
+    """Report a stored run again, in any format; or, with --days, what changed over many runs.
+
+    With --days the formats are html, markdown, json and pdf; markdown when none is given.
+    """
     from ..host import Host
     from ..serial import to_plain
     from .execute import show_summary
     from .output import print_json
 
     host = Host()
+    if days is not None:
+        if run != "latest" or is_list:
+            raise ConfigError("a report about days has no RUN and no --list", where="--days")
+        if not 0 < days < math.inf:
+            raise ConfigError(f"{days:g} is no time", where="--days", accepted=["more than 0"])
+        chosen = "json" if as_json else "markdown" if format_name == "terminal" else format_name
+        _report_days(host, db, days, chosen, output)
+        return
     settings = _report_settings(host, format_name, output)
     with _open(host, db) as store:
         if is_list:
@@ -58,6 +77,7 @@ def report(
             summary = None
         else:
             summary = store.summary(_find(store.runs(_HISTORY), run, db).id)
+            summary = attrs.evolve(summary, notes=host.run_notes(summary, store))
     if summary is None:
         print_json([to_plain(one) for one in runs]) if as_json else _print_runs(runs)
     elif as_json:
@@ -70,6 +90,29 @@ def report(
         path = host.create("reports", format_name, settings, where="--output").write(summary)
         if path is not None:
             print(path)
+
+
+def _report_days(host: Host, db: Path, days: float, name: str, output: str | None) -> None:
+    """Print a text, write what is for a program: report.html, report.pdf."""
+    if output is None and name in _FILES:
+        output = f"report.{name}"
+    if output not in (None, "-") and not Path(output).expanduser().resolve().parent.is_dir():
+        raise ConfigError(
+            "no such directory", where=f"--output {output}", hint="Create it, or name another."
+        )
+    with _open(host, db) as store:
+        made = host.performance_report(store, days, name)
+    if output is None or output == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(made)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(output).expanduser()
+    try:
+        path.write_bytes(made)
+    except OSError as error:
+        raise ConfigError(f"cannot be written: {error.strerror}", where=str(path)) from error
+    print(path)
 
 
 def _report_settings(host: Host, name: str, output: str | None) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from accelerate_reports.to_html import plot_library, render
+from accelerate_reports.pages import plot_library
+from accelerate_reports.to_html import render
 
 from accelerate_core.types import RunSummary
 

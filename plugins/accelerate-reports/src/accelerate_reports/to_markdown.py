@@ -15,7 +15,7 @@ from accelerate_core.types import CellStatus, RunSummary
 from . import notes
 from .columns import COLUMNS, filled
 from .files import FileReport, report_path
-from .rows import CONDITIONS, UNKNOWN, Row, counts, rows, title
+from .rows import CONDITIONS, UNKNOWN, Row, counts, one_line, rows, title
 
 #: In the order shown, after the conditions that vary.
 SHOWN = (
@@ -59,6 +59,9 @@ def _lines(summary: RunSummary, shown: Sequence[Row]) -> Iterator[str]:
     yield ""
     for warning in notes.warnings(shown, is_interrupted=summary.run.is_interrupted):
         yield f"> {warning.replace('->', '&rarr;')}"
+        yield ">"
+    for note in summary.notes:
+        yield f"> {code(one_line(note))}"
         yield ">"
     if shown:
         yield ""

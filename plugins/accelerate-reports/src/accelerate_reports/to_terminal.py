@@ -19,7 +19,7 @@ from accelerate_core.types import Cell, CellStatus, Measurement, RunSummary
 
 from . import notes
 from .columns import COLUMNS, Column, filled, short
-from .rows import CONDITIONS, Row, counts, duration_s, row, rows, title, varying
+from .rows import CONDITIONS, Row, counts, duration_s, one_line, row, rows, title, varying
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -170,6 +170,7 @@ def notes_below(summary: RunSummary) -> RenderableType:
         lines.append(Text(f"{environment.target}: {', '.join(environment.parts)}", style="dim"))
     for warning in notes.warnings(shown, is_interrupted=summary.run.is_interrupted):
         lines.append(Text(warning, style="yellow"))
+    lines += [Text(one_line(note), style="bold") for note in summary.notes]
     lines.append(_totals(summary, shown))
     return Group(*lines)
 

@@ -15,6 +15,45 @@ from typing import Any, TypeAlias
 Spec: TypeAlias = dict[str, Any]
 Extent: TypeAlias = tuple[float, float]
 
+#: How all plots look.
+CONFIG: Spec = {
+    "background": "transparent",
+    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+    "view": {"stroke": None},
+    "title": {
+        "color": "var(--text)",
+        "subtitleColor": "var(--muted)",
+        "fontSize": 16,
+        "subtitleFontSize": 12,
+    },
+    "axis": {
+        "labelColor": "var(--muted)",
+        "titleColor": "var(--muted)",
+        "titleFontWeight": "normal",
+        "gridColor": "var(--line)",
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 8,
+        "labelFontSize": 12,
+    },
+    "axisY": {"grid": False, "labelColor": "var(--text)"},
+    "header": {
+        "title": None,
+        "labelColor": "var(--text)",
+        "labelAnchor": "start",
+        "labelFontSize": 12,
+        "labelFontWeight": "bold",
+    },
+    "legend": {
+        "orient": "top",
+        "labelColor": "var(--text)",
+        "labelFontSize": 12,
+        "symbolType": "circle",
+        "symbolOpacity": 1,
+        "symbolStrokeWidth": 0,
+    },
+}
+
 #: Name of the data set that the page fills in.
 DATA = "lines"
 

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plugin by which the core asks what many runs mean. Everything is imported when asked."""
+
+from __future__ import annotations
+
+from accelerate_core import hookimpl
+from accelerate_core.protocols import Context, Store
+from accelerate_core.types import RunSummary
+
+
+class InsightsPlugin:
+    """Say what changed, in reports of one run and of many."""
+
+    name = "insights"
+
+    @hookimpl
+    def run_notes(self, summary: RunSummary, store: Store) -> tuple[str, ...]:
+        """Return what a run changed against its history."""
+        from .picturing.notes import run_notes
+
+        return run_notes(summary, store)
+
+    @hookimpl
+    def performance_report(
+        self, store: Store, days: float, output_format: str, ctx: Context
+    ) -> bytes:
+        """Return a report about the last `days`."""
+        from .picturing.report import generate
+
+        return generate(store, days, output_format, cache_dir=ctx.cache_dir)
