@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much likelier a series is with a shift before its last points than without one.
+
+Logarithms of values are taken as AR(1) around a level, with Student's t of 4 degrees of freedom as
+innovations: a burst of slow runs, or one outlier, is then explained without a shift. Both
+hypotheses are fitted to all points by iteratively reweighted least squares (Lange, Little and
+Taylor, 1989), for many series of equal length at once.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+_NU = 4.0
+#: What is known of the autocorrelation before a point was seen, and how many points it is worth: of
+#: short series it cannot be told apart from a shift.
+_PHI, _PHI_WEIGHT = 0.45, 40.0
+_PHI_RANGE = (-0.2, 0.9)
+
+
+@attrs.frozen(eq=False)
+class Shift:
+    """Hold, for each series, the evidence of a shift and its size."""
+
+    score: Floats  #: root of twice the logarithm of the likelihood ratio
+    delta: Floats  #: difference of logarithms
+    error: Floats  #: standard error of `delta`
+    phi: Floats  #: autocorrelation
+    noise: Floats  #: scale of the innovations
+
+
+@attrs.define(eq=False)
+class _Fit:
+    """Fit levels, autocorrelations and scales, each [series, 1], step by step."""
+
+    level: Floats
+    phi: Floats
+    scale: Floats
+    floor: float
+
+    @classmethod
+    def begin(cls, values: Floats, floor: float) -> _Fit:
+        level = np.median(values, axis=1, keepdims=True)
+        scale = 1.3 * np.median(np.abs(values - level), axis=1, keepdims=True)
+        return cls(level, np.full_like(level, _PHI), np.maximum(scale, floor), floor)
+
+    def residuals(self, values: Floats) -> Floats:
+        around = values - self.level
+        return around[:, 1:] - self.phi * around[:, :-1]
+
+    def weights(self, residuals: Floats) -> Floats:
+        return (_NU + 1) / (_NU + (residuals / self.scale) ** 2)
+
+    def improve(self, values: Floats, times: int) -> None:
+        for _ in range(times):
+            around = values - self.level
+            now, last = around[:, 1:], around[:, :-1]
+            residuals = now - self.phi * last
+            weights = self.weights(residuals)
+            prior = _PHI_WEIGHT * self.scale**2
+            above = (weights * now * last).sum(1, keepdims=True) + prior * _PHI
+            below = (weights * last * last).sum(1, keepdims=True) + prior
+            self.phi = np.clip(above / below, *_PHI_RANGE)
+            innovations = values[:, 1:] - self.phi * values[:, :-1]
+            mean = (weights * innovations).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
+            self.level = mean / (1 - self.phi)
+            spread = np.sqrt((weights * residuals**2).mean(1, keepdims=True))
+            self.scale = np.maximum(spread, self.floor)
+
+    def likelihood(self, residuals: Floats) -> Floats:
+        """Return the logarithm, with that of the prior of phi, up to a constant."""
+        loss = (_NU + 1) / 2 * np.log1p((residuals / self.scale) ** 2 / _NU).sum(1)
+        prior = 0.5 * _PHI_WEIGHT * (self.phi[:, 0] - _PHI) ** 2
+        return np.asarray(-loss - residuals.shape[1] * np.log(self.scale[:, 0]) - prior)
+
+
+def shift(values: Floats, last: int, floor: float) -> Shift:
+    """Weigh a shift before the `last` points of each row of logarithms; `floor`: least noise."""
+    before = values.shape[1] - last
+    null = _Fit.begin(values, floor)
+    null.improve(values, 12)
+    without = null.likelihood(null.residuals(values))
+
+    recent = values[:, before:]
+    delta = np.median(recent, axis=1, keepdims=True)
+    delta = delta - np.median(values[:, :before], axis=1, keepdims=True)
+    shifted = values.copy()
+    shifted[:, before:] = recent - delta
+    fit = _Fit.begin(shifted, floor)
+    information = np.ones_like(delta)
+    for times in (6, 3, 3, 3, 3):
+        fit.improve(shifted, times)
+        residuals = fit.residuals(shifted)[:, before - 1 :]
+        # By how much a shift of one moves each residual: the first wholly, those after it by what
+        # autocorrelation does not carry over.
+        moves = np.repeat(1 - fit.phi, last, axis=1)
+        moves[:, 0] = 1
+        for _ in range(2):
+            weights = fit.weights(residuals)
+            information = (weights * moves * moves).sum(1, keepdims=True)
+            step = (weights * moves * residuals).sum(1, keepdims=True) / information
+            delta = delta + step
+            residuals = residuals - moves * step
+        shifted[:, before:] = recent - delta
+    fit.improve(shifted, 2)
+    gain = fit.likelihood(fit.residuals(shifted)) - without
+    level_error = fit.scale / (1 - fit.phi) / np.sqrt(before)
+    error = np.sqrt(fit.scale**2 / information + level_error**2)
+    return Shift(
+        score=np.sqrt(2 * np.maximum(gain, 0.0)),
+        delta=delta[:, 0],
+        error=error[:, 0],
+        phi=fit.phi[:, 0],
+        noise=fit.scale[:, 0],
+    )
