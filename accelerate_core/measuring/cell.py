@@ -7,7 +7,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 #: Fewer samples than this are no median; the budget does not go below it.
 MIN_SAMPLES = 3
 
+#: Awaited before a cell (with -1) and before each of its samples (with its number, from 0): two
+#: runs that are compared measure in turns.
+Turn = Callable[[Cell, int], Awaitable[None]]
+
 
 @attrs.frozen
 class Encoded:
@@ -70,6 +74,7 @@ class Bench:
         progress: Callable[[Cell, str, int, int | None], None],
         *,
         is_profiled: bool = False,
+        turn: Turn | None = None,
     ) -> None:
         self._config = config
         self._host = host
@@ -78,6 +83,7 @@ class Bench:
         self._run = run
         self._progress = progress
         self._is_profiled = is_profiled
+        self._turn = turn
         #: How long each kernel took in one run of a cell, after those that are measured.
         self.profiles: dict[Cell, tuple[KernelTime, ...]] = {}
         self._specs: dict[tuple[str, str], ModelSpec | AccelerateError] = {}
@@ -91,6 +97,8 @@ class Bench:
     async def measure(self, planned: Planned) -> Measurement:
         """Return the cell's measurement; a typed error when it could not be made."""
         cell, benchmark = planned.cell, planned.benchmark
+        if self._turn is not None:
+            await self._turn(cell, -1)
         spec = await self._spec(planned, cell.precision)
         started = datetime.now(UTC)
         encoded = await self._encode(planned, spec)
@@ -182,6 +190,8 @@ class Bench:
             if len(answers) >= least and time.perf_counter() > ends:
                 break
             self._progress(planned.cell, "measure", len(answers), benchmark.repeats)
+            if self._turn is not None:
+                await self._turn(planned.cell, len(answers))
             answers.append(await self._submit(work, inputs))
         return answers
 

@@ -24,7 +24,7 @@ from ..running.runner import Runner
 from ..status import Status, published
 from ..types import Availability, Cell, CellStatus, Measurement, RunInfo, RunSummary
 from . import provenance
-from .cell import Bench
+from .cell import Bench, Turn
 from .matrix import Planned, plan, select
 from .numbers import series_key
 from .profiles import Profiles
@@ -66,6 +66,7 @@ async def run(
     stop: asyncio.Event | None = None,
     is_profiled: bool = False,
     resume: bool | None = None,
+    turn: Turn | None = None,
 ) -> Outcome:
     """Measure every cell of a configuration and return what was found.
 
@@ -100,6 +101,7 @@ async def run(
             fingerprint=wanted,
             earlier=earlier,
             is_durable=is_durable,
+            turn=turn,
         ).run()
 
 
@@ -119,6 +121,7 @@ class _Run:
         fingerprint: str,
         earlier: RunSummary | None,
         is_durable: bool,
+        turn: Turn | None,
     ) -> None:
         self.config = config
         self.host = host
@@ -156,6 +159,7 @@ class _Run:
             self.info,
             self.progress,
             is_profiled=is_profiled,
+            turn=turn,
         )
 
     def go_on(self, earlier: RunSummary) -> None:
