@@ -18,7 +18,7 @@ from .events import EVENT_TYPES, Event, JobFinished, MetricsRecorded
 from .host import Host
 from .memory_store import MemoryStore
 from .observers import Bus
-from .protocols import Backend, Connector, Recovery, Report, Scheduler, Store
+from .protocols import Analysis, Backend, Connector, Recovery, Report, Scheduler, Store
 from .types import Target
 
 #: Tables of a pipeline file, and the family whose plugins they set up.
@@ -28,6 +28,7 @@ TABLES = {
     "recovery": "recovery",
     "sources": "models",
     "listeners": "listeners",
+    "analyses": "analyses",
 }
 
 
@@ -44,6 +45,7 @@ class Assembly:
     recovery: Recovery | None
     store: Store
     reports: Mapping[str, Report]
+    analyses: Mapping[str, Analysis]
     bus: Bus
 
 
@@ -92,6 +94,7 @@ def assemble(config: Config, host: Host) -> Iterator[Assembly]:
         name: host.create("reports", table.use, table.settings, where=where)
         for name, table, where in _instances(config, "reports", config.reports)
     }
+    analyses = make_analyses(config, host)
     connectors: dict[str, tuple[Connector, PluginTable]] = {}
     for name, table, where in _instances(config, "connectors", config.connectors):
         for kind in table.on:
@@ -119,6 +122,7 @@ def assemble(config: Config, host: Host) -> Iterator[Assembly]:
             recovery=recovery,
             store=store,
             reports=reports,
+            analyses=analyses,
             bus=bus,
         )
 
@@ -176,6 +180,18 @@ def make_recovery(config: Config, host: Host) -> Recovery | None:
         "recovery", name, config.recovery.get(name), where=f"{config.path} [recovery.{name}]"
     )
     return made
+
+
+def make_analyses(config: Config, host: Host) -> dict[str, Analysis]:
+    """Return every installed analysis; none where there is no store that remembers."""
+    if config.store is None:
+        return {}
+    return {
+        name: host.create(
+            "analyses", name, config.analyses.get(name), where=f"{config.path} [analyses.{name}]"
+        )
+        for name in host.collect("analyses")
+    }
 
 
 def make_store(config: Config, host: Host) -> Store:

@@ -81,7 +81,7 @@ class Config:
 
     #: What the run is called; by default the file's name.
     name: str = ""
-    #: Plugins of collected families (model sources, listeners) that stay out.
+    #: Plugins of collected families (model sources, listeners, analyses) that stay out.
     disabled: tuple[str, ...] = ()
     #: Where measurements are kept; without it they stay in memory.
     store: PluginTable | None = None
@@ -96,6 +96,7 @@ class Config:
     recovery: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     sources: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     listeners: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    analyses: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     #: File it came from, for messages.
     path: str = attrs.field(default="configuration", init=False)
 

@@ -66,6 +66,7 @@ class CellStarted(Event):
     kind: ClassVar[str] = "cell_started"
 
     cell: Cell
+    is_again: bool = False  #: it was measured, and an analysis wants to be sure
 
 
 @attrs.frozen(kw_only=True)
@@ -140,7 +141,7 @@ class MetricsRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class Regression(Event):
-    """A measurement is worse than its history says it should be (sent by analysis plugins)."""
+    """A cell is worse than its history says it should be (found by an analysis)."""
 
     kind: ClassVar[str] = "regression"
 
@@ -149,6 +150,25 @@ class Regression(Event):
     before: float
     after: float
     severity: str
+    id: str = ""  #: what commands and people call it
+    label: str = ""  #: what became worse, in words: "latency of tiny on cpu fp32 batch 1"
+    model: str = ""
+    target: str = ""
+    unit: str = ""
+    change: float | None = None  #: after / before - 1
+    change_low: float | None = None  #: interval of the change, at 95%
+    change_high: float | None = None
+    cause_kind: str | None = None  #: commit, browser_version, engine_version, machine
+    cause: str | None = None  #: in words
+    cause_id: str | None = None  #: equal where the cause is one
+    last_good_run: str | None = None
+    first_bad_run: str | None = None
+    last_good_commit: str | None = None
+    first_bad_commit: str | None = None
+    #: Why it is told although it was known: it was fixed and is back.
+    note: str | None = None
+    see: str | None = None  #: command that shows more
+    fails_run: bool = False  #: the analysis' settings want the run's exit code to say so
     evidence: dict[str, Any] = attrs.field(factory=dict)
 
 

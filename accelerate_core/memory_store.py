@@ -47,7 +47,9 @@ class MemoryStore:
         with self._lock:
             if run_id not in self._runs:
                 raise StoreError(f"no run {run_id}", accepted=tuple(self._runs))
-            mine = tuple(one for one in self._measurements if one.run_id == run_id)
+            mine = tuple(
+                one for one in self._measurements if one.run_id == run_id and one.again_of is None
+            )
             return RunSummary(run=self._runs[run_id], measurements=mine)
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> Table:

@@ -2,7 +2,8 @@
 """Write the pages of `docs/` that are made from the source: `python -m tools.docs [--check]`.
 
 `docs/configuration.md` comes from the attrs classes of the configuration and of every plugin's
-settings, with the `#:` comments beside their fields; `docs/hooks.md` from the hook specs.
+settings, with the `#:` comments beside their fields; `docs/hooks.md` from the hook specs;
+`docs/database.md` from the migrations of the store and of every plugin that contributes tables.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import attrs
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
 from accelerate_chaos.hookspecs import FAULTS
+from accelerate_duckdb.dictionary import Described, describe
 from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core import config, pool_config
@@ -44,6 +46,7 @@ TABLES = {
     "stores": '[store] use = "NAME"',
     "reports": '[[reports]] use = "NAME"',
     "listeners": "[listeners.NAME]",
+    "analyses": "[analyses.NAME]",
     "launchers": 'launcher = "NAME", launcher_settings = { ... }',
     "engines": "engine_settings = { ... }",
 }
@@ -164,7 +167,7 @@ def configuration() -> Iterator[str]:
     """Yield the lines of `docs/configuration.md`."""
     table = config.Config
     nested = ("store", "pool", "models", "benchmarks", "reports", "connectors")
-    by_name = ("backends", "schedulers", "recovery", "sources", "listeners")
+    by_name = ("backends", "schedulers", "recovery", "sources", "listeners", "analyses")
     yield MADE + "\n\n# Configuration reference\n"
     yield (
         "A pipeline file is TOML. An unknown key, a wrong type, an unknown plugin or a wrong "
@@ -242,7 +245,48 @@ def hook_pages() -> Iterator[str]:
             yield f"{inspect.cleandoc(function.__doc__)}\n"
 
 
-PAGES = {"docs/configuration.md": configuration, "docs/hooks.md": hook_pages}
+# --- database ---------------------------------------------------------------------------------
+
+
+def database() -> Iterator[str]:
+    """Yield the lines of `docs/database.md`; KeyError for a table or column without a meaning."""
+    contributed = [
+        table_set
+        for _, _, plugin in plugins()
+        if hasattr(plugin, "store_tables")
+        for table_set in plugin().store_tables()
+    ]
+    yield MADE + "\n\n# Database reference\n"
+    yield (
+        "Every table and view of a database file, as `accel query` asks them. Times are UTC, "
+        "unknown is NULL. How the file is opened, filled, merged and made smaller: "
+        "[history.md](history.md).\n"
+    )
+    described = describe(contributed)
+    for is_view, heading in ((False, "Tables"), (True, "Views for common questions")):
+        yield f"\n## {heading}\n"
+        for table in described:
+            if table.is_view is is_view:
+                yield from _described(table)
+
+
+def _described(table: Described) -> Iterator[str]:
+    if table.meaning is None:
+        raise KeyError(f"{table.name} has no meaning in its TableSet")
+    yield f"\n### `{table.name}`\n\n{table.meaning}\n"
+    yield "| column | type | unit | meaning |\n| --- | --- | --- | --- |"
+    for column in table.columns:
+        if column.meaning is None:
+            raise KeyError(f"{table.name}.{column.name} has no meaning in its TableSet")
+        cells = (f"`{column.name}`", column.type, column.unit or "", column.meaning)
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+PAGES = {
+    "docs/configuration.md": configuration,
+    "docs/hooks.md": hook_pages,
+    "docs/database.md": database,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -23,7 +23,7 @@ from .interrupts import stoppable
 from .output import console, print_json, warn
 from .profile import check_trace, plain_profiles, show_profiles, write_trace
 from .progress import Progress, make_progress
-from .table import failures, plain_table
+from .table import failures, plain_table, regression_lines
 
 TERMINAL = "terminal"
 _TICK_S = 0.25
@@ -65,6 +65,7 @@ def execute(
                 "is_failed": summary.is_failed,
                 "reports": {name: path and str(path) for name, path in outcome.reports.items()},
                 "problems": list(outcome.problems),
+                "regressions": to_plain(outcome.regressions),
                 "profiles": plain_profiles(outcome.profiles),
             }
         )
@@ -75,13 +76,15 @@ def execute(
             if path is not None:
                 print(f"{name} report: {path}")
         show_profiles(outcome.profiles)
+        for line in regression_lines(outcome.regressions):
+            print(line)
     for line in (*_broken(host), *outcome.problems):
         warn(f"warning: {line}")
     if summary.run.is_interrupted:
         measured = f"{_measured(summary)} of {len(summary.measurements)} cells measured."
         warn(f"Interrupted: {measured}{_way_on(config, resume)}")
         return INTERRUPTED
-    return int(summary.is_failed)
+    return int(outcome.is_failed)
 
 
 def preview(config: Config, *, only: Sequence[str], as_json: bool) -> int:

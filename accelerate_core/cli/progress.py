@@ -39,10 +39,14 @@ class Progress:
                     )
                 elif self._is_continuing:
                     self.say("Nothing to continue: no run of this configuration was cut short.")
+            case events.CellStarted() if event.is_again:
+                self.say(f"[again] {event.cell}")
             case events.CellStarted():
                 self.began(event)
             case events.CellProgress():
                 self.advanced(event)
+            case events.MeasurementStored() if event.measurement.again_of:
+                self.say(f"[again] {result_line(event.measurement)}")
             case events.MeasurementStored():
                 self.done += 1
                 self.stored(event)

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 from ..types import CellStatus, Measurement, RunSummary
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.table import Table
+
+    from ..events import Regression
 
 UNKNOWN = "-"
 
@@ -79,3 +83,21 @@ def failures(summary: RunSummary) -> list[str]:
         for one in summary.measurements
         if one.error is not None
     ]
+
+
+def regression_lines(found: Iterable[Regression]) -> list[str]:
+    """Return a line for each regression: how much, why as far as it is known, and what to ask."""
+    return [_regression_line(one) for one in found]
+
+
+def _regression_line(one: Regression) -> str:
+    text = f"{one.severity} regression: {one.label or one.series_key}: "
+    text += f"{number(one.before)} -> {number(one.after, one.unit)}"
+    if one.change is not None:
+        text += f" ({one.change:+.0%}"
+        if one.change_low is not None and one.change_high is not None:
+            text += f", between {one.change_low:+.0%} and {one.change_high:+.0%}"
+        text += ")"
+    for more in (one.cause, one.note, one.see):
+        text += f"; {more}" if more else ""
+    return text

@@ -20,7 +20,7 @@ from ..types import CellStatus, RunSummary
 #: How many runs are looked through.
 _HISTORY = 1_000
 #: What of a configuration does not change what is measured.
-_AROUND = frozenset(("store", "reports", "connectors", "listeners"))
+_AROUND = frozenset(("store", "reports", "connectors", "listeners", "analyses"))
 
 
 def fingerprint(config: Config, only: Sequence[str]) -> str:

@@ -83,6 +83,15 @@ CORE_FAMILIES = (
         ),
     ),
     Family(
+        "analyses",
+        "accelerate_core.analyses",
+        "accelerate_core.hookspecs.analysis",
+        "analysis_create",
+        "analysis",
+        is_collected=True,
+        provides=("suspects", "conclude"),
+    ),
+    Family(
         "reports",
         "accelerate_core.reports",
         "accelerate_core.hookspecs.report",

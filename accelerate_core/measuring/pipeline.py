@@ -22,9 +22,10 @@ from ..host import Host
 from ..protocols import Backend
 from ..running.runner import Runner
 from ..status import Status, published
-from ..types import Availability, Cell, CellStatus, Measurement, RunInfo, RunSummary
+from ..types import Availability, Cell, CellStatus, Measurement, RunInfo, RunSummary, Target
 from . import provenance
 from .cell import Bench, Turn
+from .judging import Judge
 from .matrix import Planned, plan, select
 from .numbers import series_key
 from .profiles import Profiles
@@ -42,6 +43,13 @@ class Outcome:
     reports: Mapping[str, Path | None]
     problems: tuple[str, ...] = ()
     profiles: Profiles = attrs.field(factory=dict)  #: of every cell, for a run that was profiled
+    #: What analyses found worse than its history, also when measured again.
+    regressions: tuple[events.Regression, ...] = ()
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether a measurement fails the run, or a regression that the settings want to."""
+        return self.summary.is_failed or any(one.fails_run for one in self.regressions)
 
 
 async def discover(backends: Mapping[str, Backend]) -> dict[str, Sequence[Availability]]:
@@ -139,9 +147,11 @@ class _Run:
         )
         self.is_durable = is_durable
         self.measurements: list[Measurement] = []
+        self.by_cell = {one.cell: one for one in planned}
         if earlier is not None:
             self.go_on(earlier)
         self.saving: set[asyncio.Task[Any]] = set()
+        self.judge = Judge(assembly.analyses, assembly.store, self.again)
         self.runner = Runner(
             assembly.backends,
             host.context,
@@ -187,9 +197,12 @@ class _Run:
                 measured=len(self.measurements),
             )
         )
+        regressions: tuple[events.Regression, ...] = ()
         try:
             async with published(self.host.context.state_dir, self.info.id, self.status):
                 await self.cells()
+                if not self.stop.is_set():
+                    regressions = await self.judge.judge(self.summary())
         finally:
             # Shielded: a second Ctrl-C must not leave a browser behind.
             await asyncio.shield(self.runner.close())
@@ -198,47 +211,68 @@ class _Run:
                 self.info, finished_at=datetime.now(UTC), is_interrupted=self.stop.is_set()
             )
             await asyncio.to_thread(store.save_run, self.info)
-        summary = RunSummary(run=self.info, measurements=tuple(self.measurements))
+        summary = self.summary()
         paths, problems = await self.report(summary)
         now = datetime.now(UTC)
+        for one in regressions:
+            self.tell(one)
         self.tell(events.RunFinished(run_id=self.info.id, at=now, summary=summary))
         if summary.is_failed:
             self.tell(events.RunFailed(run_id=self.info.id, at=now, summary=summary))
         await asyncio.to_thread(self.assembly.bus.flush)
-        problems += self.observer_problems()
-        return Outcome(summary, paths, tuple(problems), self.bench.profiles)
+        problems += [*self.judge.problems, *self.observer_problems()]
+        return Outcome(summary, paths, tuple(problems), self.bench.profiles, regressions)
+
+    def summary(self) -> RunSummary:
+        return RunSummary(run=self.info, measurements=tuple(self.measurements))
 
     def status(self) -> Status:
         return self.runner.meter.status(self.info)
 
     async def cells(self) -> None:
+        for index, planned in enumerate(self.planned):
+            await self.keep(await self.attempt(planned))
+            following = self.planned[index + 1 :]
+            target = planned.cell.target
+            # An idle browser would take memory and time from the next cell's.
+            if not following or following[0].cell.target != target:
+                await self.retire(target)
+
+    async def retire(self, target: Target) -> None:
+        if not self.stop.is_set():
+            await self.runner.retire(target)
+
+    async def again(self, first: Measurement) -> Measurement | None:
+        """Measure a cell once more, on a fresh worker; None when the run is stopped."""
+        planned = self.by_cell[first.cell]
+        measured = await self.attempt(planned, is_again=True)
+        if measured.status is CellStatus.SKIPPED:
+            return None
+        measured = attrs.evolve(measured, again_of=first.id)
+        await self.keep(measured)
+        await self.retire(planned.cell.target)
+        return measured
+
+    async def attempt(self, planned: Planned, *, is_again: bool = False) -> Measurement:
+        """Measure one cell; SKIPPED when the run is stopped before that is done."""
+        if self.stop.is_set():
+            return self.unmeasured(planned, CellStatus.SKIPPED, None)
+        now = datetime.now(UTC)
+        self.tell(
+            events.CellStarted(run_id=self.info.id, at=now, cell=planned.cell, is_again=is_again)
+        )
         stopped = asyncio.create_task(self.stop.wait())
+        work = asyncio.create_task(self.cell(planned))
         try:
-            for index, planned in enumerate(self.planned):
-                if self.stop.is_set():
-                    await self.keep(self.unmeasured(planned, CellStatus.SKIPPED, None))
-                    continue
-                self.tell(
-                    events.CellStarted(run_id=self.info.id, at=datetime.now(UTC), cell=planned.cell)
-                )
-                work = asyncio.create_task(self.cell(planned))
-                try:
-                    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    if not work.done():
-                        work.cancel()
-                        await asyncio.wait({work})
-                if work.cancelled():
-                    await self.keep(self.unmeasured(planned, CellStatus.SKIPPED, None))
-                else:
-                    await self.keep(work.result())
-                following = self.planned[index + 1 :]
-                target = planned.cell.target
-                # An idle browser would take memory and time from the next cell's.
-                if not following or following[0].cell.target != target:
-                    await self.runner.retire(target)
+            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+        if work.cancelled():
+            return self.unmeasured(planned, CellStatus.SKIPPED, None)
+        return work.result()
 
     async def cell(self, planned: Planned) -> Measurement:
         """Measure one cell; its failure is its measurement."""
@@ -280,7 +314,8 @@ class _Run:
         # The row refers to its connection, which must be there first.
         await asyncio.gather(*self.saving)
         await asyncio.to_thread(self.assembly.store.save_measurement, measurement)
-        self.measurements.append(measurement)
+        if measurement.again_of is None:
+            self.measurements.append(measurement)
         self.tell(
             events.MeasurementStored(
                 run_id=self.info.id, at=datetime.now(UTC), measurement=measurement

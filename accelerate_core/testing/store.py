@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 import pytest
 
 from ..errors import StoreError, Unsupported
@@ -107,6 +108,13 @@ class StoreContract(Contract):
             store.save_run(samples.run_info(run_id))
             store.save_measurement(samples.measurement(1, run_id))
         assert [one.run_id for one in store.summary("run-2").measurements] == ["run-2"]
+
+    def test_a_second_measurement_is_no_second_row_of_a_run(self, store: Store) -> None:
+        store.save_run(samples.run_info())
+        first = samples.measurement()
+        store.save_measurement(first)
+        store.save_measurement(attrs.evolve(first, id="again", again_of=first.id))
+        assert store.summary("run-1").measurements == (first,)
 
     def test_unknown_run_is_an_error(self, store: Store) -> None:
         with pytest.raises(StoreError, match="run-9"):

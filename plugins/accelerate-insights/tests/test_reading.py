@@ -6,7 +6,9 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
+from accelerate_duckdb.store import DuckDbStore
 from accelerate_insights.reading import Database, Where, read_series
 
 from accelerate_core.errors import ConfigError, StoreError
@@ -64,3 +66,25 @@ def test_an_unknown_metric_and_a_missing_file_are_refused(tmp_path: Path) -> Non
         read_series(Database(tmp_path / "r.duckdb"), metrics=("latencyms",))
     with pytest.raises(StoreError, match="no such database"):
         read_series(Database(tmp_path / "r.duckdb"))
+
+
+def test_a_cell_that_was_measured_again_is_one_point_of_its_run(tmp_path: Path) -> None:
+    path = filled(tmp_path / "r.duckdb", [10.0, 14.0], name="run")
+    store = DuckDbStore.open(path)
+    (first,) = store.summary("run-1").measurements
+    later = first.started_at + timedelta(minutes=1)
+    store.save_measurement(
+        attrs.evolve(
+            first,
+            id="again",
+            again_of=first.id,
+            started_at=later,
+            latency_ms=12.0,
+            samples_ms=(12,),
+        )
+    )
+    store.close()
+    (series,) = read_series(Database(path), with_samples=True)
+    assert [point.value for point in series.points] == [10.0, 13.0]
+    assert series.points[1].measurement_id == first.id
+    assert series.points[1].samples == (*first.samples_ms, 12.0)

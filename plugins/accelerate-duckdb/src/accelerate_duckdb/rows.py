@@ -135,6 +135,7 @@ def measurement_row(measurement: Measurement) -> Row:
         "series_key": measurement.series_key,
         "status": str(measurement.status),
         "is_required": measurement.is_required,
+        "again_of": measurement.again_of,
         "fell_back_from": measurement.fell_back_from and str(measurement.fell_back_from),
         **_ran_on(info, engine=target.engine),
         "precision": cell.precision,

@@ -105,7 +105,9 @@ class DuckDbStore:
                 hint='List them: accel query "SELECT id, name, started_at FROM runs"',
             )
         found = self.query(
-            "SELECT record FROM webnn_webgpu_performance WHERE run_id = ? ORDER BY id", [run_id]
+            "SELECT record FROM webnn_webgpu_performance"
+            " WHERE run_id = ? AND again_of IS NULL ORDER BY id",
+            [run_id],
         )
         return RunSummary(
             run=rows.from_json(run.rows[0][0], RunInfo),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
@@ -89,7 +90,7 @@ def check_metrics(names: Sequence[str], where: str = "metrics") -> tuple[str, ..
 _COLUMNS = """
     series_key, machine, metric, timestamp, run_id, measurement_id, value, samples, project_commit,
     browser_version, engine_version, model_name, model_type, platform, engine, browser, precision,
-    batch_size, sequence_length, device_type, is_software, adapter_info, system
+    batch_size, sequence_length, device_type, is_software, adapter_info, system, again_of
 """
 
 
@@ -103,7 +104,9 @@ def read_series(
     """Return every series that has a point there, each oldest first.
 
     Points of equal time keep the order in which they were stored. A row of a fallback belongs to
-    the series of what really ran. ConfigError for an unknown metric; StoreError as the query's.
+    the series of what really ran. A cell that was measured again in its run is one point there: the
+    mean of the medians, with the samples of all. ConfigError for an unknown metric; StoreError as
+    the query's.
     """
     names = check_metrics(metrics)
     condition, values = (where or Where()).clause()
@@ -123,10 +126,25 @@ def read_series(
                 machine=machine,
                 metric=METRICS[metric],
                 label=_label(alike[-1]),
-                points=tuple(_point(row) for row in alike),
+                points=_points(alike),
             )
         )
     return found
+
+
+def _points(rows: Sequence[tuple[Any, ...]]) -> tuple[Point, ...]:
+    points: dict[str, list[Point]] = {}
+    for row in rows:
+        points.setdefault(row[-1] or row[5], []).append(_point(row))
+    return tuple(alike[0] if len(alike) == 1 else _pooled(alike) for alike in points.values())
+
+
+def _pooled(points: Sequence[Point]) -> Point:
+    return attrs.evolve(
+        points[0],
+        value=statistics.fmean(point.value for point in points),
+        samples=tuple(sample for point in points for sample in point.samples),
+    )
 
 
 def _point(row: tuple[Any, ...]) -> Point:
