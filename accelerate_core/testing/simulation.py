@@ -40,7 +40,8 @@ class World:
     """Start workers, load models and run jobs, each in its time, as `machine` says.
 
     Deterministic. `run_ns` is how long every attempt takes, or tells it for each; None: for ever.
-    Workers never fail by themselves; tests may post what they like.
+    `load_ns` is the same for loads. `cancel_ns` is how long a cancelled attempt keeps its place;
+    None: as long as it would have taken. Workers never fail by themselves; tests may post what they like.
     """
 
     def __init__(
@@ -48,11 +49,11 @@ class World:
         machine: Machine,
         *,
         start_ns: int = 2 * SECOND,
-        load_ns: int = SECOND // 10,
+        load_ns: int | Callable[[do.LoadModel], int] = SECOND // 10,
         run_ns: int | Callable[[do.Dispatch], int | None] = SECOND // 10,
         slots: int = 1,
         stop_ns: int = 0,
-        cancel_ns: int = 0,
+        cancel_ns: int | None = 0,
     ) -> None:
         self.machine = machine
         self.start_ns = start_ns
@@ -73,6 +74,7 @@ class World:
         self._coming: list[tuple[int, int, ev.FleetEvent]] = []
         self._count = 0
         self._submitted: dict[str, int] = {}
+        self._ends_ns: dict[tuple[str, int], int] = {}
 
     def at(self, at_ns: int, event: type[Any], **fields: Any) -> None:
         """Let something happen at a moment."""
@@ -82,9 +84,10 @@ class World:
     def submit(
         self, at_ns: int, job_id: str, *, model: str = "m", target: Target = CPU, **fields: Any
     ) -> None:
-        """Let a job come at a moment."""
+        """Let a job come at a moment; `targets`, where it allows several."""
         self._submitted[job_id] = at_ns
-        view = JobView(id=job_id, model=model, targets=(target,), submitted_ns=at_ns, **fields)
+        fields.setdefault("targets", (target,))
+        view = JobView(id=job_id, model=model, submitted_ns=at_ns, **fields)
         self.at(at_ns, ev.JobSubmitted, job=view)
 
     def run(self, until_ns: int | None = None) -> None:
@@ -130,8 +133,9 @@ class World:
                 self.at(now + self.stop_ns, ev.WorkerStopped, worker_id=worker_id, epoch=epoch)
             case do.LoadModel(worker_id, epoch, model):
                 self.loads.append(one)
+                load_ns = self.load_ns if isinstance(self.load_ns, int) else self.load_ns(one)
                 self.at(
-                    now + self.load_ns,
+                    now + load_ns,
                     ev.ModelLoaded,
                     worker_id=worker_id,
                     epoch=epoch,
@@ -140,6 +144,7 @@ class World:
             case do.Dispatch(job_id, attempt, worker_id, epoch):
                 took_ns = self.run_ns if isinstance(self.run_ns, int) else self.run_ns(one)
                 if took_ns is not None:
+                    self._ends_ns[job_id, attempt] = now + took_ns
                     self.at(
                         now + took_ns,
                         ev.AttemptFinished,
@@ -149,8 +154,9 @@ class World:
                         epoch=epoch,
                     )
             case do.CancelAttempt(job_id, attempt, worker_id, epoch):
+                ends_ns = self._ends_ns.get((job_id, attempt), now)
                 self.at(
-                    now + self.cancel_ns,
+                    ends_ns if self.cancel_ns is None else now + self.cancel_ns,
                     ev.AttemptCancelled,
                     job_id=job_id,
                     attempt=attempt,
