@@ -11,6 +11,7 @@ from .reading import Database, Results
 
 if TYPE_CHECKING:
     from .advising.history import History
+    from .advising.recommending import Recommendations
 
 
 class Insights:
@@ -43,4 +44,23 @@ class Insights:
             browser=browser,
             time_range=time_range,
             metrics=metrics,
+        )
+
+    def get_browser_recommendations(
+        self,
+        task: str | None = None,
+        *,
+        model: str | None = None,
+        objective: str = "latency",
+        time_range: str = "30d",
+    ) -> Recommendations:
+        """Return the ways to run models, ranked by what was measured, with what is as good.
+
+        `objective` is latency, throughput, memory, reliability or balanced. An answer without
+        choices means that there is not enough data. ConfigError as for the history.
+        """
+        from .advising.recommending import recommend
+
+        return recommend(
+            self.results, task=task, model=model, objective=objective, time_range=time_range
         )

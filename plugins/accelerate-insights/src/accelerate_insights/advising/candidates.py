@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was measured of each way to run a model: one aggregation in the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from ..reading import Results
+
+#: With fewer runs there is no interval of a median at 95% (1 - 2 / 2^5 = 94%).
+FEWEST_RUNS = 6
+
+
+@attrs.frozen(kw_only=True)
+class Estimate:
+    """A value and its interval at 95%; `low` and `high` are None where too little was measured."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def overlaps(self, other: Estimate) -> bool:
+        """Whether the two cannot be told apart."""
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            return True
+        return self.low <= other.high and other.low <= self.high
+
+
+@attrs.frozen(kw_only=True)
+class Question:
+    """Say what candidates are compared for: what is alike in all of them."""
+
+    machine: str
+    is_software: bool | None  #: what runs on a software adapter is compared with its like only
+    model: str
+    task: str | None
+    sequence_length: int | None
+
+
+@attrs.frozen(kw_only=True)
+class Candidate:
+    """One way to run a model, and what was measured of it with the versions that are here now."""
+
+    question: Question
+    backend: str
+    engine: str | None
+    browser: str | None
+    precision: str
+    batch_size: int
+    estimates: Mapping[str, Estimate]  #: medians over runs, by metric
+    runs: int
+    measurements: int
+    old: int  #: measurements of earlier versions of browser, engine or model: not counted
+    wrong: int  #: measurements whose outputs were out of tolerance
+    tries: int  #: whatever the version and outcome
+    successes: int
+    relative_l2: float | None  #: the largest; None where nothing was compared
+    tolerance: float | None
+    browser_version: str | None
+    engine_version: str | None
+    device_type: str | None
+    adapter: str | None
+    threads: tuple[int, ...]
+    first: datetime | None  #: UTC, without a zone
+    last: datetime | None
+
+    @property
+    def where(self) -> str:
+        """Backend, engine and browser as a target is written."""
+        engine = f"/{self.engine}" if self.engine else ""
+        return f"{self.backend}{engine}" + (f":{self.browser}" if self.browser else "")
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.precision} batch {self.batch_size}"
+
+
+# The machine as `time_series_performance` has it: a test keeps the two alike.
+# A try belongs to whoever was asked: its cell. A cell is of the candidate that it ran on when it
+# ran where it was asked to; one that never did is of nobody, and counts for nobody.
+# What ran in another version than the latest one seen of that target on that machine is old, and
+# so is what ran another file of the model.
+_SQL = """
+WITH machines AS MATERIALIZED (
+    SELECT
+        id AS run_id,
+        left(md5(concat_ws('|', host->>'system', host->>'processor', host->>'cores')), 8) AS machine
+    FROM runs
+), asked AS MATERIALIZED (
+    SELECT
+        machine, run_id, cell_id, timestamp, status, model_name AS model, model_type AS task,
+        platform, engine, browser, precision, batch_size, sequence_length, is_software,
+        browser_version, engine_version, model_sha256, device_type, adapter_info, threads,
+        relative_l2, tolerance, fell_back_from, {metrics}
+    FROM webnn_webgpu_performance JOIN machines USING (run_id)
+    WHERE NOT coalesce(simulation_mode, false) AND status <> 'skipped' AND {condition}
+), installed AS (
+    SELECT
+        machine, platform, engine, browser,
+        arg_max({{'browser': browser_version, 'engine': engine_version}}, timestamp) AS now
+    FROM webnn_webgpu_performance JOIN machines USING (run_id)
+    WHERE status = 'ok' AND NOT coalesce(simulation_mode, false)
+    GROUP BY ALL
+), files AS (
+    SELECT model, precision, arg_max(model_sha256, timestamp) AS sha256
+    FROM asked WHERE status = 'ok' GROUP BY ALL
+), judged AS MATERIALIZED (
+    SELECT
+        asked.*,
+        status = 'mismatch' OR (status = 'ok' AND coalesce(relative_l2 > tolerance, false))
+            AS is_wrong,
+        installed.now.browser IS NOT DISTINCT FROM browser_version
+            AND installed.now.engine IS NOT DISTINCT FROM engine_version
+            AND files.sha256 IS NOT DISTINCT FROM model_sha256 AS is_current
+    FROM asked
+    LEFT JOIN files USING (model, precision)
+    LEFT JOIN installed
+        ON installed.machine = asked.machine AND installed.platform = asked.platform
+        AND installed.engine IS NOT DISTINCT FROM asked.engine
+        AND installed.browser IS NOT DISTINCT FROM asked.browser
+    WHERE status IN ('ok', 'mismatch')
+), tries AS (
+    SELECT
+        machine, cell_id, count(*) AS tries,
+        count(*) FILTER (status = 'ok' AND fell_back_from IS NULL
+            AND NOT coalesce(relative_l2 > tolerance, false)) AS successes,
+        arg_max({{'engine': engine, 'is_software': is_software}}, timestamp)
+            FILTER (status IN ('ok', 'mismatch') AND fell_back_from IS NULL) AS ran
+    FROM asked GROUP BY ALL
+), reliability AS (
+    SELECT
+        machine, ran.is_software AS is_software, model, sequence_length, backend AS platform,
+        ran.engine AS engine, browser, precision, batch_size,
+        sum(tries)::BIGINT AS tries, sum(successes)::BIGINT AS successes
+    FROM tries JOIN cells ON cells.id = cell_id
+    WHERE ran IS NOT NULL GROUP BY ALL
+), measured AS (
+    SELECT
+        machine, is_software, model, sequence_length, platform, engine, browser, precision,
+        batch_size,
+        arg_max(task, timestamp) AS task,
+        count(DISTINCT run_id) FILTER (is_current AND NOT is_wrong) AS runs,
+        count(*) FILTER (is_current AND NOT is_wrong) AS measurements,
+        count(*) FILTER (NOT is_current) AS old,
+        count(*) FILTER (is_current AND is_wrong) AS wrong,
+        max(relative_l2) FILTER (is_current) AS relative_l2,
+        arg_max(tolerance, timestamp) AS tolerance,
+        arg_max(browser_version, timestamp) AS browser_version,
+        arg_max(engine_version, timestamp) AS engine_version,
+        arg_max(device_type, timestamp) AS device_type,
+        arg_max(adapter_info, timestamp) AS adapter_info,
+        list(DISTINCT threads) FILTER (is_current AND threads IS NOT NULL) AS threads,
+        min(timestamp) FILTER (is_current) AS first,
+        max(timestamp) FILTER (is_current) AS last,
+        {sorted}
+    FROM judged GROUP BY ALL
+), ranked AS (
+    -- Order statistics number `k` from either end are an interval of the median at 95% or more:
+    -- the binomial's quantile, exact or one too careful. It is one of runs: several measurements
+    -- of one run tell little more than one.
+    SELECT *, floor((runs + 1) / 2 - 0.98 * sqrt(runs))::BIGINT AS k FROM measured
+)
+SELECT
+    ranked.machine, ranked.is_software, ranked.model, task, ranked.sequence_length,
+    ranked.platform, ranked.engine, ranked.browser, ranked.precision, ranked.batch_size,
+    runs, measurements, old, wrong, coalesce(tries, 0), coalesce(successes, 0),
+    relative_l2, tolerance, browser_version, engine_version, device_type, adapter_info,
+    threads, first, last, {estimates}
+FROM ranked LEFT JOIN reliability
+    ON reliability.machine = ranked.machine AND reliability.model = ranked.model
+    AND reliability.platform = ranked.platform AND reliability.precision = ranked.precision
+    AND reliability.batch_size = ranked.batch_size
+    AND reliability.is_software IS NOT DISTINCT FROM ranked.is_software
+    AND reliability.sequence_length IS NOT DISTINCT FROM ranked.sequence_length
+    AND reliability.engine IS NOT DISTINCT FROM ranked.engine
+    AND reliability.browser IS NOT DISTINCT FROM ranked.browser
+ORDER BY ALL
+"""
+
+_SORTED = """
+    list_sort(list({0}) FILTER (is_current AND NOT is_wrong AND isfinite({0}))) AS {0}_sorted"""
+
+#: Position in the sorted values of measurements that the k-th of as many runs has.
+_ESTIMATE = """
+    list_median({0}_sorted),
+    CASE WHEN k >= 1 THEN {0}_sorted[greatest(1, k * len({0}_sorted) // runs)] END,
+    CASE WHEN k >= 1 THEN
+        {0}_sorted[len({0}_sorted) + 1 - greatest(1, k * len({0}_sorted) // runs)] END"""
+
+
+def candidates(
+    results: Results,
+    metrics: Sequence[str],
+    *,
+    model: str | None = None,
+    task: str | None = None,
+    since: datetime,
+) -> list[Candidate]:
+    """Return every way in which models were run since then, with medians of these metrics.
+
+    `metrics` are columns of `webnn_webgpu_performance`, and none of a user's words.
+    """
+    asked = {"model_name": model, "model_type": task}
+    terms = [f"{column} = ?" for column, name in asked.items() if name is not None]
+    sql = _SQL.format(
+        metrics=", ".join(metrics),
+        condition=" AND ".join(["timestamp >= ?", *terms]),
+        sorted=",".join(_SORTED.format(name) for name in metrics),
+        estimates=",".join(_ESTIMATE.format(name) for name in metrics),
+    )
+    table = results.query(sql, [since, *(name for name in asked.values() if name is not None)])
+    return [_candidate(row, metrics) for row in table.rows]
+
+
+def _candidate(row: tuple[Any, ...], metrics: Sequence[str]) -> Candidate:
+    (machine, is_software, model, task, length, *rest) = row
+    backend, engine, browser, precision, batch, runs, measurements, old, wrong, *rest = rest
+    tries, successes, relative_l2, tolerance, browser_version, engine_version, *rest = rest
+    device_type, adapter, threads, first, last, *numbers = rest
+    thirds = zip(*[iter(numbers)] * 3, strict=True)
+    return Candidate(
+        question=Question(
+            machine=machine,
+            is_software=is_software,
+            model=model,
+            task=task,
+            sequence_length=length,
+        ),
+        backend=backend,
+        engine=engine,
+        browser=browser,
+        precision=precision,
+        batch_size=batch,
+        estimates={
+            name: Estimate(value=value, low=low, high=high)
+            for name, (value, low, high) in zip(metrics, thirds, strict=True)
+            if value is not None
+        },
+        runs=runs,
+        measurements=measurements,
+        old=old,
+        wrong=wrong,
+        tries=tries,
+        successes=successes,
+        relative_l2=relative_l2,
+        tolerance=tolerance,
+        browser_version=browser_version,
+        engine_version=engine_version,
+        device_type=device_type,
+        adapter=_adapter(adapter),
+        threads=tuple(sorted(threads or ())),
+        first=first,
+        last=last,
+    )
+
+
+def _adapter(text: str | None) -> str | None:
+    known = json.loads(text) if text else {}
+    return " ".join(known[key] for key in ("vendor", "architecture") if known.get(key)) or None
