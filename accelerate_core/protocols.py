@@ -274,6 +274,9 @@ class TableSet:
 
     namespace: str
     migrations: tuple[Migration, ...]
+    #: What each `table` and each `table.column` means, for the data dictionary; a unit stands in
+    #: brackets at the end.
+    meanings: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Transaction(Protocol):

@@ -260,7 +260,7 @@ def database() -> Iterator[str]:
     yield (
         "Every table and view of a database file, as `accel query` asks them. Times are UTC, "
         "unknown is NULL. How the file is opened, filled, merged and made smaller: "
-        "[history.md](history.md).\n"
+        "[store.md](store.md).\n"
     )
     described = describe(contributed)
     for is_view, heading in ((False, "Tables"), (True, "Views for common questions")):

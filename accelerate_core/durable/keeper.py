@@ -39,6 +39,20 @@ CREATE TABLE story_jobs (
 );
 """
 
+_MEANINGS = {
+    "story_jobs": "One row for each job that failed, was retried or hedged.",
+    "story_jobs.number": "Order in which stories were kept",
+    "story_jobs.run_id": "The run, or what else the process was",
+    "story_jobs.job_id": "The job",
+    "story_jobs.model": "Model it asked for",
+    "story_jobs.worker_id": "Worker that answered",
+    "story_jobs.finished_at": "When it was answered",
+    "story_jobs.attempts": "How often it was tried",
+    "story_jobs.latency_ms": "From submitting to the answer [ms]",
+    "story_jobs.error": "Kind of the error it ended with; NULL where it was answered",
+    "story_jobs.story": "What it went through, as JSON",
+}
+
 _INSERT = (
     "INSERT INTO story_jobs (run_id, job_id, model, worker_id, finished_at, attempts, latency_ms, "
     "error, story) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -54,7 +68,8 @@ class StoriesPlugin:
     @hookimpl
     def store_tables(self) -> Sequence[TableSet]:
         """Return the table, one row for each story."""
-        return (TableSet(namespace="story", migrations=(Migration(version=1, sql=_TABLE),)),)
+        migrations = (Migration(version=1, sql=_TABLE),)
+        return (TableSet(namespace="story", migrations=migrations, meanings=_MEANINGS),)
 
 
 class StoryKeeper:

@@ -53,7 +53,46 @@ CREATE TABLE chaos_faults (
 );
 """
 
-TABLES = TableSet(namespace="chaos", migrations=(Migration(version=1, sql=_V1),))
+_MEANINGS = {
+    "chaos_rows": "One row for each scenario and strategy of a run of accel chaos.",
+    "chaos_rows.id": "Number of the row",
+    "chaos_rows.run_id": "The run of accel chaos",
+    "chaos_rows.stored_at": "When it was stored",
+    "chaos_rows.scenario": "What was done to the workers",
+    "chaos_rows.strategy": "How they were to recover",
+    "chaos_rows.targets": "What the workers were",
+    "chaos_rows.verdict": "What came of it",
+    "chaos_rows.reason": "Why nothing was measured; NULL where something was",
+    "chaos_rows.is_interrupted": "Whether it was stopped before its end",
+    "chaos_rows.seed": "What its random choices began with",
+    "chaos_rows.rate": "Requests in a second [1/s]",
+    "chaos_rows.deadline_s": "Longest time a request may take [s]",
+    "chaos_rows.requests": "Requests that were made",
+    "chaos_rows.answered": "Of them, those that were answered",
+    "chaos_rows.errors": "Kinds of the errors that requests ended with, one each",
+    "chaos_rows.lost": "Requests without an answer or an error",
+    "chaos_rows.wrong": "Answers with wrong numbers",
+    "chaos_rows.doubled": "Requests that were answered twice",
+    "chaos_rows.stale": "Answers of a worker that was given up",
+    "chaos_rows.untyped": "Errors that are not typed",
+    "chaos_rows.latencies_ms": "From the request to its answer, one each [ms]",
+    "chaos_rows.workers_lost": "Workers that were lost",
+    "chaos_rows.processes_left": "Processes that were left behind",
+    "chaos_rows.folders_left": "Temporary folders that were left behind",
+    "chaos_faults": "One row for each fault that was injected.",
+    "chaos_faults.row_id": "The row of chaos_rows",
+    "chaos_faults.fault": "Kind of the fault",
+    "chaos_faults.worker": "Worker it was done to",
+    "chaos_faults.at_s": "When, from the beginning of the row [s]",
+    "chaos_faults.seen": "How the fleet noticed",
+    "chaos_faults.reason": "Why the fault did not happen; NULL where it did",
+    "chaos_faults.recovery_ms": "From the fault to the answer, for each request it held up [ms]",
+    "chaos_faults.unrecovered": "Requests it held up that were never answered",
+}
+
+TABLES = TableSet(
+    namespace="chaos", migrations=(Migration(version=1, sql=_V1),), meanings=_MEANINGS
+)
 
 _ROW = """
 INSERT INTO chaos_rows (

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Applied: TypeAlias = dict[tuple[str, int], str]  # (namespace, version) -> checksum
 
 CORE = "core"
-_CORE_TABLES = ("browser_connections", "webnn_webgpu_performance", "schema_versions")
 
 _VERSIONS_TABLE = """
 CREATE TABLE schema_versions (
@@ -68,6 +67,10 @@ def core_tables() -> TableSet:
     )
 
 
+def _core_sql() -> str:
+    return "\n".join(migration.sql for migration in core_tables().migrations)
+
+
 def checksum(sql: str) -> str:
     """Return the SHA-256 of a migration; line endings and outer space do not count."""
     lines = (line.rstrip() for line in sql.strip().splitlines())
@@ -77,6 +80,7 @@ def checksum(sql: str) -> str:
 def check_contributed(tables: Iterable[TableSet]) -> None:
     """Refuse contributed tables that break the rules, before a file is touched: PluginError."""
     seen: set[str] = {CORE}
+    own = ["schema_versions", *re.findall(r"CREATE (?:TABLE|VIEW) (\w+)", _core_sql())]
     for table_set in tables:
         name = table_set.namespace
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
@@ -91,7 +95,7 @@ def check_contributed(tables: Iterable[TableSet]) -> None:
                     hint="Disable one of the plugins, or rename one namespace.",
                 )
         seen.add(name)
-        if covered := [table for table in _CORE_TABLES if table.startswith(f"{name}_")]:
+        if covered := [table for table in own if table.startswith(f"{name}_")]:
             raise PluginError(f"the table namespace {name!r} covers {covered[0]}, the store's own")
         versions = [migration.version for migration in table_set.migrations]
         if versions != list(range(1, len(versions) + 1)):

@@ -32,6 +32,22 @@ CREATE TABLE kernels_measured (
     versions VARCHAR NOT NULL
 );
 """
+_MEANINGS = {
+    "kernels_measured": "One row for each measurement of a kernel's variant on an adapter.",
+    "kernels_measured.adapter": "The adapter: vendor, architecture, driver",
+    "kernels_measured.operation": "What the kernel computes",
+    "kernels_measured.sizes": "For which sizes, as JSON",
+    "kernels_measured.variant": "Name of the kernel",
+    "kernels_measured.constants": "Its constants, as JSON",
+    "kernels_measured.source": "Hash of its text",
+    "kernels_measured.best_ms": "Fastest sample [ms]",
+    "kernels_measured.median_ms": "Median of the samples [ms]",
+    "kernels_measured.spread": "Spread of the samples over their median",
+    "kernels_measured.samples": "How many there are",
+    "kernels_measured.method": "How time was taken",
+    "kernels_measured.measured_at": "When",
+    "kernels_measured.versions": "Versions of engine and browser",
+}
 _INSERT = "INSERT INTO kernels_measured VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -43,7 +59,8 @@ class KernelTables:
     @hookimpl
     def store_tables(self) -> Sequence[TableSet]:
         """Return the table `kernels_measured`: every measurement, older ones too."""
-        return (TableSet(namespace="kernels", migrations=(Migration(version=1, sql=_CREATE),)),)
+        migrations = (Migration(version=1, sql=_CREATE),)
+        return (TableSet(namespace="kernels", migrations=migrations, meanings=_MEANINGS),)
 
 
 def save(store: Store, entries: Iterable[Measured]) -> None:
