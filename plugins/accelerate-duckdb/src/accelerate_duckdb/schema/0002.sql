@@ -4,6 +4,13 @@
 -- The measurement of the same run and cell that this one repeats, because that looked wrong.
 ALTER TABLE webnn_webgpu_performance ADD COLUMN again_of VARCHAR;
 
+-- Which machine a run was on: numbers of two machines are never compared.
+CREATE VIEW machines AS
+SELECT
+    id AS run_id,
+    left(md5(concat_ws('|', host->>'system', host->>'processor', host->>'cores')), 8) AS machine
+FROM runs;
+
 -- Rows whose numbers count: they ran, and nothing about them was simulated. One row for a metric.
 -- A series is the same series_key on the same machine; its versions and commits may change.
 -- The machine is worked out once a run: once a measurement, a million took four times as long.
@@ -13,9 +20,9 @@ WITH named AS (
         id AS run,
         project_commit,
         name AS run_name,
-        left(md5(concat_ws('|', host->>'system', host->>'processor', host->>'cores')), 8) AS machine,
+        machine,
         nullif(concat_ws(' ', host->>'system', host->>'release'), '') AS system
-    FROM runs
+    FROM runs JOIN machines ON machines.run_id = runs.id
 ), counted AS (
     SELECT p.*, n.* EXCLUDE (run)
     FROM webnn_webgpu_performance AS p JOIN named AS n ON n.run = p.run_id
@@ -82,7 +89,7 @@ CREATE TABLE browser_recommendations (
     model_name VARCHAR,             -- NULL: every model of the task
     model_type VARCHAR,             -- the task
     objective VARCHAR NOT NULL,     -- latency, throughput, memory, reliability, balanced
-    is_software BOOLEAN NOT NULL,   -- software and hardware adapters are never compared
+    is_software BOOLEAN,            -- software and hardware are never compared; NULL: not known
     machine VARCHAR NOT NULL,
     browser VARCHAR,                -- NULL with platform: not enough data
     platform VARCHAR,

@@ -79,18 +79,12 @@ class Candidate:
         return f"{self.where} {self.precision} batch {self.batch_size}"
 
 
-# The machine as `time_series_performance` has it: a test keeps the two alike.
 # A try belongs to whoever was asked: its cell. A cell is of the candidate that it ran on when it
 # ran where it was asked to; one that never did is of nobody, and counts for nobody.
 # What ran in another version than the latest one seen of that target on that machine is old, and
 # so is what ran another file of the model.
 _SQL = """
-WITH machines AS MATERIALIZED (
-    SELECT
-        id AS run_id,
-        left(md5(concat_ws('|', host->>'system', host->>'processor', host->>'cores')), 8) AS machine
-    FROM runs
-), asked AS MATERIALIZED (
+WITH asked AS MATERIALIZED (
     SELECT
         machine, run_id, cell_id, timestamp, status, model_name AS model, model_type AS task,
         platform, engine, browser, precision, batch_size, sequence_length, is_software,
