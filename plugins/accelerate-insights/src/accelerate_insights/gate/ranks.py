@@ -32,7 +32,8 @@ def mann_whitney(old: int, new: int) -> Chances:
         counts[new + i :] -= counts[: top + 1 - new - i].copy()
         for start in range(i):
             counts[start::i] = np.cumsum(counts[start::i])
-    return counts / counts.sum()
+    chances: Chances = counts / counts.sum()
+    return chances
 
 
 @functools.cache
@@ -45,7 +46,8 @@ def signed_rank(size: int) -> Chances:
     counts[0] = 1
     for rank in range(1, size + 1):
         counts[rank:] += counts[: top + 1 - rank].copy()
-    return counts / counts.sum()
+    chances: Chances = counts / counts.sum()
+    return chances
 
 
 def bound(chances: Chances, alpha: float) -> int | None:

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`accel compare`: is B slower than A? Two stored runs, or pipelines that are run now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from accelerate_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from accelerate_core.config import Config
+    from accelerate_core.types import RunSummary
+
+    from ..gate.verdicts import Comparison, Terms
+
+    Side: TypeAlias = Config | RunSummary
+
+app = typer.Typer(rich_markup_mode=None)
+
+INTERRUPTED = 130
+
+
+@app.command()
+def compare(
+    old: Annotated[
+        str,
+        typer.Argument(
+            metavar="[A]",
+            help="A pipeline FILE.toml to run now, a database FILE (its latest run), or a run of "
+            "--db: latest, latest~1, an id or how it begins, a commit, a branch.",
+        ),
+    ] = "latest~1",
+    new: Annotated[str, typer.Argument(metavar="[B]", help="The same, and newer.")] = "latest",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="KEY=VALUE",
+            help="B is A with this setting: backends.wasm.threads=1. Repeatable.",
+        ),
+    ] = None,
+    db: Annotated[Path, typer.Option(help="Database with the runs.")] = Path("results.duckdb"),
+    db_b: Annotated[Path | None, typer.Option(help="Database with B. [--db]")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="latency_ms, inference_time_ms. Repeatable. [latency_ms]"),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=2, help="Requests of each side, when both are run now. [60]")
+    ] = None,
+    min_effect: Annotated[
+        float, typer.Option(help="Smallest change that counts: 0.05 is 5 %.")
+    ] = 0.05,
+    alpha: Annotated[
+        float, typer.Option(help="Chance of any false alarm, over all cells together.")
+    ] = 0.01,
+    across_machines: Annotated[
+        bool, typer.Option("--across-machines", help="Compare what other machines measured.")
+    ] = False,
+    is_strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 when nothing is worse, but undecided.")
+    ] = False,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a comment for a pull request.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON on stdout, progress on stderr.")
+    ] = False,
+) -> None:
+    """Say whether B is slower than A: two stored runs, or pipelines that are run now, in turns.
+
+    Exit code: 0 nothing is worse, 1 something is, 2 usage or configuration, 3 undecided (with
+    --strict), 130 interrupted.
+    """
+    from accelerate_core.cli.output import console, print_json
+
+    from ..gate import showing
+    from ..gate.verdicts import Terms
+
+    terms = Terms(
+        alpha=alpha,
+        min_effect=min_effect,
+        metrics=tuple(dict.fromkeys(metric or ("latency_ms",))),
+    )
+    if markdown is not None and not markdown.absolute().parent.is_dir():
+        raise ConfigError("the folder is not there", where=f"--markdown {markdown}")
+    sides = _sides(old, new, settings or [], db, db_b or db)
+    comparison = _compared(*sides, terms, repeats, across_machines)
+    if markdown is not None:
+        markdown.write_text(showing.markdown(comparison), encoding="utf-8")
+    if as_json:
+        print_json(showing.plain(comparison))
+    else:
+        out = console()
+        out.print(showing.table(comparison))
+        for line in (*showing.fine_print(comparison), showing.summary_line(comparison)):
+            out.print(line)
+    raise typer.Exit(_code(comparison, is_strict=is_strict))
+
+
+def _sides(old: str, new: str, settings: list[str], db: Path, db_b: Path) -> tuple[Side, Side]:
+    from ..gate.sides import changed, side
+
+    if not settings:
+        return side(old, db, "A"), side(new, db_b, "B")
+    if not old.endswith(".toml") or new != "latest":
+        raise ConfigError("a setting is of one pipeline FILE.toml, A", where="--with")
+    return side(old, db, "A"), changed(Path(old), settings)
+
+
+def _compared(
+    old: Side, new: Side, terms: Terms, repeats: int | None, across_machines: bool
+) -> Comparison:
+    """Run what is not stored, and compare."""
+    import asyncio
+
+    from accelerate_core.cli.interrupts import stoppable
+    from accelerate_core.cli.output import warn
+    from accelerate_core.config import Config
+    from accelerate_core.measuring import provenance
+
+    from ..gate import live
+    from ..gate.verdicts import check_machines
+    from ..gate.verdicts import compare as judged
+
+    fresh = [isinstance(one, Config) for one in (old, new)]
+    if any(fresh) and not across_machines:  # before minutes are spent
+        for one in (old, new):
+            if not isinstance(one, Config):
+                check_machines(one.run.host, provenance.machine())
+
+    async def measured(stop: asyncio.Event) -> tuple[RunSummary, RunSummary]:
+        if isinstance(old, Config) and isinstance(new, Config):
+            return await live.run_in_turns((old, new), repeats, stop, warn)
+        before = await live.run_fresh(old, stop, warn) if isinstance(old, Config) else old
+        after = await live.run_fresh(new, stop, warn) if isinstance(new, Config) else new
+        return before, after
+
+    try:
+        before, after = asyncio.run(stoppable(measured, warn))
+    except asyncio.CancelledError:
+        raise typer.Exit(INTERRUPTED) from None
+    for one, is_fresh in zip((before, after), fresh, strict=True):
+        if is_fresh and one.run.is_interrupted:
+            warn("Interrupted: nothing is compared.")
+            raise typer.Exit(INTERRUPTED)
+    return judged(
+        before,
+        after,
+        terms,
+        is_interleaved=all(fresh),
+        across_machines=across_machines,
+    )
+
+
+def _code(comparison: Comparison, *, is_strict: bool) -> int:
+    from ..gate.verdicts import Verdict
+
+    if comparison.count(Verdict.WORSE):
+        return 1
+    return 3 if is_strict and comparison.count(Verdict.UNDECIDED) else 0
