@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import random
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,18 @@ def took_ms(world: Recorded) -> list[float]:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
+
+
+def history(workload: Workload) -> dict[str, dict[str, dict[str, float]]]:
+    """Return what a store would know of a workload's models: the medians of what was recorded."""
+    return {
+        f"{name}#{variant}": {
+            target: {
+                "run_ns": statistics.median(recorded()[target][name]["runs"]) * _MS,
+                "load_ns": recorded()[target][name]["load"] * _MS,
+            }
+            for target in workload.targets
+        }
+        for name in workload.models
+        for variant in range(workload.variants)
+    }

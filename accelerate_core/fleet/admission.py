@@ -135,7 +135,7 @@ class Admission:
         return total_ns // slots
 
     def _typical_ns(self, model: str, target: Target) -> int | None:
-        for concrete in self._desk.fleet.targets(target):
+        for concrete in self._desk.fleet.targets((target,)):
             if (latency := self._desk.fleet.latency(model, concrete)) is not None:
                 return latency.p50_ns
         return None

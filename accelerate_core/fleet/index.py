@@ -58,6 +58,12 @@ class Fleet:
         found = self.loads.of(model, target, 1)
         return None if found is None else found.p50_ns
 
+    def targets(
+        self, targets: Sequence[Target], blocked: frozenset[Target] = frozenset()
+    ) -> Sequence[Target]:
+        """Return the concrete targets of workers for `targets`, in their order."""
+        return [group.target for group in self._covered(targets, blocked)]
+
     def waiting(self, targets: Sequence[Target]) -> int:
         """Return how many jobs wait for exactly these targets, of any model."""
         return self.queue.waiting(tuple(targets))
@@ -194,10 +200,6 @@ class Fleet:
         if self.fallen:
             self.fallen.discard(target)
             self.has_turned = True  # it may do what waits for another target, too
-
-    def targets(self, asked: Target) -> Iterator[Target]:
-        """Yield the concrete targets of workers for a target."""
-        return (group.target for group in self._covered((asked,)))
 
     def count(self, target: Target) -> int:
         """Return how many workers there are of one concrete target."""

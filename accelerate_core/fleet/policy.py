@@ -174,6 +174,10 @@ class FleetView(Protocol):
         """Return how long loading a model takes on a concrete target; None: it was never done."""
         ...
 
+    def targets(self, targets: Sequence[Target]) -> Sequence[Target]:
+        """Return the concrete targets of workers for `targets`, in their order: they are few."""
+        ...
+
     def waiting(self, targets: Sequence[Target]) -> int:
         """Return how many jobs wait for exactly these targets, of any model."""
         ...

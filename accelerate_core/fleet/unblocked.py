@@ -52,6 +52,10 @@ class Unblocked:
         """Return how long loading a model takes on a concrete target."""
         return self._fleet.load_ns(model, target)
 
+    def targets(self, targets: Sequence[Target]) -> Sequence[Target]:
+        """Return the concrete targets of workers for `targets`."""
+        return self._fleet.targets(targets, self._blocked)
+
     def waiting(self, targets: Sequence[Target]) -> int:
         """Return how many jobs wait for exactly these targets."""
         return self._fleet.waiting(targets)

@@ -60,6 +60,10 @@ class WatchedFleet:
         """Return how long loading a model takes on a target, as `load_took` said."""
         return self._fleet.load_ns(model, target)
 
+    def targets(self, targets: Sequence[Target]) -> Sequence[Target]:
+        """Return the concrete targets of workers for `targets`."""
+        return self._fleet.targets(targets)
+
     def waiting(self, targets: Sequence[Target]) -> int:
         """Return how many jobs wait for these targets, as `wait` said."""
         return self._fleet.waiting(targets)

@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Schedulers: round_robin and affinity."""
+"""Schedulers: round_robin, affinity and performance."""
 
 from __future__ import annotations
 
 from accelerate_core import hookimpl
 from accelerate_core.protocols import Context, Scheduler
 
+from .performance import PerformancePolicy, PerformanceSettings
 from .policies import AffinityPolicy, AffinitySettings, RoundRobinPolicy
 
-__all__ = ["Affinity", "AffinityPolicy", "AffinitySettings", "RoundRobin", "RoundRobinPolicy"]
+__all__ = [
+    "Affinity",
+    "AffinityPolicy",
+    "AffinitySettings",
+    "Performance",
+    "PerformancePolicy",
+    "PerformanceSettings",
+    "RoundRobin",
+    "RoundRobinPolicy",
+]
 
 
 class RoundRobin:
@@ -32,3 +42,15 @@ class Affinity:
     def scheduler_create(self, settings: AffinitySettings | None, ctx: Context) -> Scheduler:
         """Return the policy."""
         return AffinityPolicy((settings or AffinitySettings()).browser_preferences)
+
+
+class Performance:
+    """Offer the scheduler `performance`."""
+
+    name = "performance"
+    settings = PerformanceSettings
+
+    @hookimpl
+    def scheduler_create(self, settings: PerformanceSettings | None, ctx: Context) -> Scheduler:
+        """Return the policy."""
+        return PerformancePolicy(settings)

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Go where the answer is predicted to come first, by measured latencies.
+
+Of a worker it is predicted when a place is free there, how long the model takes to load where it is
+not loaded, and how long the run takes: the median of the model on the worker's target, times the
+worker's own pace lately.
+
+- What is little known is taken for faster than it seems, by two runs' worth (an upper confidence
+  bound, as for bandits: Auer et al., 2002): a target r times as slow as the best one is tried about
+  2 / (r - 1) times before it is left alone.
+- What was left alone may have become faster. A pace is forgotten by half after a while, and a part
+  of the jobs (`explore`) tries another idle worker, the more rarely the slower that seems: all of
+  this adds no more than that part to the mean latency of the best.
+- A worker that is busy and fast is waited for while an idle one would answer later, and all that
+  waits would be done sooner without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import attrs
+from attrs.validators import ge, gt, le
+
+from accelerate_core.fleet.policy import Decision, FleetView, JobView, Placement, Wait, WorkerView
+from accelerate_core.settings import Seconds
+from accelerate_core.types import Target
+
+_NOBODY = Wait("no worker for it is ready")
+#: Workers of a target that are compared, and how many of them that have the model loaded.
+_SEEN, _LOADED = 16, 4
+#: An idle worker that is no slower than this many times its usual is as good as any like it.
+_FINE = 1.25
+#: Runs that a median of history or of other targets is worth.
+_PRIOR = 2
+#: A run that takes longer than predicted takes this part of its time so far longer.
+_STILL = 0.3
+#: Digits of a hash: the name of a model in history. Keys of loaded models begin with it.
+_HASH = 64
+
+
+@attrs.frozen(kw_only=True)
+class PerformanceSettings:
+    """Configure `performance`."""
+
+    #: Part of the jobs, 0 to 0.5, that may try another worker than the one predicted to be first.
+    explore: float = attrs.field(default=0.03, validator=[ge(0), le(0.5)])
+    #: After so long half of what is thought of a worker's pace is forgotten.
+    forget: Seconds = attrs.field(default=Seconds(60.0), validator=gt(Seconds(0)))
+
+
+class _Option(NamedTuple):
+    """One worker, and what is predicted of it, in nanoseconds."""
+
+    answer_ns: float
+    number: int  #: of equal ones the first is taken: the least busy, then the longest waiting
+    free_ns: float
+    run_ns: float
+    worker: WorkerView
+
+
+class PerformancePolicy:
+    """Predict for each worker in question when it would answer, and take the first."""
+
+    sees_fallbacks = True
+    reads_history = True
+
+    def __init__(self, settings: PerformanceSettings | None = None) -> None:
+        settings = settings or PerformanceSettings()
+        self._explore = settings.explore
+        self._forget_ns = settings.forget * 1e9
+        #: Concrete target -> what loads take there, of models that were loaded.
+        self._loads: dict[Target, float] = {}
+        #: What the run of a job takes, of those that were placed lately.
+        self._usual_ns = 0.0
+
+    def pick(self, job: JobView, fleet: FleetView) -> Decision:
+        """Return the worker that would answer first, or Wait for one that is busy."""
+        targets = fleet.targets(job.targets)
+        is_trial = fleet.rng.random() < self._explore
+        if len(targets) == 1 and not is_trial and not job.is_load_only:
+            for worker in fleet.idle_with(job.model, job.targets, _LOADED + len(job.tried)):
+                if worker.pace <= _FINE and worker.id not in job.tried:
+                    return Placement((worker.id,))
+        options = self._options(job, fleet, targets)
+        if not options:
+            return _NOBODY
+        idle = [one for one in options if one.worker.is_idle]
+        if job.is_load_only:
+            return self._for_load(idle, options)
+        best = min(options)
+        if is_trial and len(idle) > 1:
+            other = idle[fleet.rng.randrange(len(idle))]
+            if fleet.rng.random() * other.answer_ns < best.answer_ns:
+                return self._place(other)
+        if best.worker.is_idle:
+            return self._place(best)
+        if idle:
+            second = min(idle)
+            if second.answer_ns <= self._drained_ns(best, second, options, job, fleet):
+                return self._place(second)
+            return Wait("a busy worker will answer sooner", fleet.now_ns + int(best.free_ns) + 1)
+        return Wait("every worker for it is busy")
+
+    def _place(self, option: _Option) -> Placement:
+        self._usual_ns += (option.run_ns - self._usual_ns) / 16
+        return Placement((option.worker.id,))
+
+    @staticmethod
+    def _for_load(idle: Sequence[_Option], options: Sequence[_Option]) -> Decision:
+        """Go where the fewest sessions are: it may be for another one, which stays there."""
+        if not idle:
+            return Wait("every worker for it is busy")
+        chosen = min(idle, key=lambda one: (one.worker.sessions, one.answer_ns))
+        return Placement((chosen.worker.id,))
+
+    def _drained_ns(
+        self,
+        best: _Option,
+        second: _Option,
+        options: Iterable[_Option],
+        job: JobView,
+        fleet: FleetView,
+    ) -> float:
+        """Return when the last of what waits would be answered by workers better than `second`."""
+        others = fleet.waiting(job.targets) - 1
+        better = sum(one.worker.info.slots for one in options if one < second)
+        return best.answer_ns + others * max(best.run_ns, self._usual_ns) / max(better, 1)
+
+    # --- predictions --------------------------------------------------------------------------
+
+    def _options(self, job: JobView, fleet: FleetView, targets: Sequence[Target]) -> list[_Option]:
+        found = []
+        runs = self._runs(job.model, fleet, targets)
+        enough = _SEEN + len(job.tried)
+        for target in targets:
+            run_ns = runs[target]
+            workers = {one.id: one for one in fleet.least_loaded(enough, (target,))}
+            if len(workers) == enough:
+                loaded = fleet.idle_with(job.model, (target,), _LOADED + len(job.tried))
+                workers |= {one.id: one for one in loaded}
+            for worker in workers.values():
+                if worker.id in job.tried:
+                    continue
+                pace = self._pace(worker, fleet.now_ns)
+                free_ns = 0.0 if worker.is_idle else self._free_ns(worker, pace, fleet)
+                answer_ns = free_ns + pace * run_ns
+                if job.model not in worker.models:
+                    answer_ns += pace * self._load_ns(job.model, worker, fleet)
+                found.append(_Option(answer_ns, len(found), free_ns, pace * run_ns, worker))
+        return found
+
+    def _pace(self, worker: WorkerView, now_ns: int) -> float:
+        if 1 / _FINE <= worker.pace <= _FINE:
+            return worker.pace
+        kept: float = 0.5 ** ((now_ns - worker.paced_ns) / self._forget_ns)
+        return worker.pace**kept
+
+    def _free_ns(self, worker: WorkerView, pace: float, fleet: FleetView) -> float:
+        """Return when a place is free on a busy worker: when the first of its attempts ends."""
+        soonest = None
+        for model, since_ns in worker.attempts:
+            takes_ns = pace * self._runs(model, fleet, (worker.target,))[worker.target]
+            if model not in worker.models:
+                takes_ns += pace * self._load_ns(model, worker, fleet)
+            elapsed_ns = fleet.now_ns - since_ns
+            left_ns = max(takes_ns - elapsed_ns, _STILL * elapsed_ns)
+            if soonest is None or left_ns < soonest:
+                soonest = left_ns
+        return self._usual_ns if soonest is None else soonest
+
+    def _runs(
+        self, model: str, fleet: FleetView, targets: Sequence[Target]
+    ) -> Mapping[Target, float]:
+        """Return how long a run takes on each target, less where little is known of it."""
+        past: Mapping[str, Any] = fleet.history.get(model[:_HASH], {})
+        found: dict[Target, float] = {}
+        unknown = []
+        for target in targets:
+            known = fleet.latency(model, target, 1)
+            before = past.get(str(target))
+            if known is not None:
+                median: float = known.p50_ns
+                if before is not None and known.count < _PRIOR:
+                    median = before["run_ns"]
+                found[target] = median * known.count / (known.count + _PRIOR)
+            elif before is not None:
+                found[target] = before["run_ns"]
+            else:
+                unknown.append(target)
+        hoped_ns = min(found.values(), default=self._usual_ns) / _PRIOR
+        found.update(dict.fromkeys(unknown, hoped_ns))
+        return found
+
+    def _load_ns(self, model: str, worker: WorkerView, fleet: FleetView) -> float:
+        """Return how long a load takes: this model's, or that of others there."""
+        target = worker.target
+        known = fleet.load_ns(model, target)
+        if known is not None:
+            usual = self._loads.get(target, known)
+            self._loads[target] = usual + (known - usual) / 16
+            return known
+        before = fleet.history.get(model[:_HASH], {}).get(str(target), {}).get("load_ns")
+        return self._loads.get(target, 0.0) if before is None else before
