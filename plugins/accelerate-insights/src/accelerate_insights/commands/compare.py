@@ -11,12 +11,15 @@ import typer
 from accelerate_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from accelerate_core.config import Config
     from accelerate_core.types import RunSummary
 
-    from ..gate.verdicts import Comparison, Terms
+    from ..gate.rows import Comparison, Terms
+    from ..gate.sides import Stored
 
-    Side: TypeAlias = Config | RunSummary
+    Side: TypeAlias = Config | Stored
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -78,7 +81,7 @@ def compare(
     from accelerate_core.cli.output import console, print_json
 
     from ..gate import showing
-    from ..gate.verdicts import Terms
+    from ..gate.rows import Terms
 
     terms = Terms(
         alpha=alpha,
@@ -123,28 +126,26 @@ def _compared(
     from accelerate_core.measuring import provenance
 
     from ..gate import live
-    from ..gate.verdicts import check_machines
+    from ..gate.matching import check_machines
     from ..gate.verdicts import compare as judged
 
     fresh = [isinstance(one, Config) for one in (old, new)]
     if any(fresh) and not across_machines:  # before minutes are spent
         for one in (old, new):
             if not isinstance(one, Config):
-                check_machines(one.run.host, provenance.machine())
+                check_machines(one.summary.run.host, provenance.machine())
 
     async def measured(stop: asyncio.Event) -> tuple[RunSummary, RunSummary]:
         if isinstance(old, Config) and isinstance(new, Config):
             return await live.run_in_turns((old, new), repeats, stop, warn)
-        before = await live.run_fresh(old, stop, warn) if isinstance(old, Config) else old
-        after = await live.run_fresh(new, stop, warn) if isinstance(new, Config) else new
-        return before, after
+        return await _measured(old, stop), await _measured(new, stop)
 
     try:
         before, after = asyncio.run(stoppable(measured, warn))
     except asyncio.CancelledError:
         raise typer.Exit(INTERRUPTED) from None
-    for one, is_fresh in zip((before, after), fresh, strict=True):
-        if is_fresh and one.run.is_interrupted:
+    for summary, is_fresh in zip((before, after), fresh, strict=True):
+        if is_fresh and summary.run.is_interrupted:
             warn("Interrupted: nothing is compared.")
             raise typer.Exit(INTERRUPTED)
     return judged(
@@ -153,11 +154,21 @@ def _compared(
         terms,
         is_interleaved=all(fresh),
         across_machines=across_machines,
+        spreads=None if isinstance(old, Config) else old.spreads(terms.metrics),
     )
 
 
+async def _measured(side: Side, stop: asyncio.Event) -> RunSummary:
+    from accelerate_core.cli.output import warn
+    from accelerate_core.config import Config
+
+    from ..gate.live import run_fresh
+
+    return await run_fresh(side, stop, warn) if isinstance(side, Config) else side.summary
+
+
 def _code(comparison: Comparison, *, is_strict: bool) -> int:
-    from ..gate.verdicts import Verdict
+    from ..gate.rows import Verdict
 
     if comparison.count(Verdict.WORSE):
         return 1

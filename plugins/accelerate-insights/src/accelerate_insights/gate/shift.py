@@ -44,6 +44,19 @@ class Shift:
         """Whether there are samples enough for an interval."""
         return math.isfinite(self.high)
 
+    @property
+    def half_width(self) -> float:
+        """How far, as a logarithm, the interval reaches from the ratio to its farther end."""
+        return max(math.log(self.high / self.ratio), math.log(self.ratio / self.low))
+
+    def at_least(self, half_width: float) -> Shift:
+        """Return the shift with an interval that reaches at least so far to both sides."""
+        return attrs.evolve(
+            self,
+            low=min(self.low, self.ratio * math.exp(-half_width)),
+            high=max(self.high, self.ratio * math.exp(half_width)),
+        )
+
 
 def of_samples(old: Sequence[float], new: Sequence[float], alpha: float) -> Shift:
     """Return the shift between two samples, each in the order measured; all are above 0."""

@@ -9,7 +9,7 @@ from accelerate_core.serial import to_plain
 from accelerate_core.types import RunInfo
 
 from ..values import METRICS
-from .verdicts import Comparison, Row, Verdict
+from .rows import Comparison, Row, Verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,11 +31,18 @@ def fine_print(comparison: Comparison) -> list[str]:
     """Return what the verdicts rest on, and all that was not compared."""
     terms = comparison.terms
     how = "taken in turns (A B B A)" if comparison.is_interleaved else "of two separate runs"
+    tested = [row for row in comparison.rows if row.low is not None]
+    is_whole = comparison.is_interleaved or all(row.runs for row in tested)
     lines = [
         f"A is {_run(comparison.old)}; B is {_run(comparison.new)}. Samples {how}.",
         f"Changes below {terms.min_effect:.3g} do not count. The chance that anything is called "
         f"worse when nothing is slower is at most {terms.alpha:.3g}"
-        + ("." if comparison.is_interleaved else ", as far as the noise within a run goes."),
+        + (
+            "."
+            if is_whole
+            else ", if only the noise within a run counts: how much runs differ "
+            "among themselves is not known from fewer than 6 earlier ones."
+        ),
     ]
     lines += [f"Only in A: {cell}" for cell in comparison.only_old]
     lines += [f"Only in B: {cell}" for cell in comparison.only_new]

@@ -11,19 +11,42 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from accelerate_core.config import Config, load, parse
 from accelerate_core.errors import ConfigError, StoreError
 from accelerate_core.serial import from_plain
 from accelerate_core.types import Measurement, RunInfo, RunSummary
 
-from ..reading import Database, Results
+from ..reading import Database, Results, Where, read_series
+from .spread import Spread, of_runs
 
 _LATEST = re.compile(r"latest(?:~(\d+))?")
 _HASH = re.compile(r"[0-9a-f]{7,40}(\+changes)?")
 _LISTED = 5
 
 
-def side(word: str, db: Path, where: str) -> Config | RunSummary:
+@attrs.frozen
+class Stored:
+    """Hold a stored run, and the database that knows earlier ones."""
+
+    summary: RunSummary
+    results: Results
+
+    def spreads(self, metrics: Sequence[str]) -> dict[tuple[str, str], Spread]:
+        """Return how much runs differ, by series key and metric, as those up to this one say."""
+        keys = tuple(dict.fromkeys(one.series_key for one in self.summary.measurements))
+        found: dict[tuple[str, str], Spread] = {}
+        for series in read_series(self.results, Where(series_keys=keys), metrics):
+            runs = [point.run_id for point in series.points]
+            if self.summary.run.id in runs:  # else it is of another machine
+                earlier = series.points[: runs.index(self.summary.run.id) + 1]
+                if (spread := of_runs([point.value for point in earlier])) is not None:
+                    found[series.key, series.metric.name] = spread
+        return found
+
+
+def side(word: str, db: Path, where: str) -> Config | Stored:
     """Return what a word names: a pipeline file, a database's latest run, or a run in `db`.
 
     ConfigError or StoreError when there is no such thing; nothing is started.
@@ -36,7 +59,7 @@ def side(word: str, db: Path, where: str) -> Config | RunSummary:
     return stored(Database(db), word, where)
 
 
-def stored(results: Results, word: str, where: str) -> RunSummary:
+def stored(results: Results, word: str, where: str) -> Stored:
     """Return a run: `latest`, `latest~1`, an id or its beginning, or a commit's latest run."""
     table = results.query("SELECT record FROM runs ORDER BY started_at DESC, sequence DESC")
     runs = [from_plain(json.loads(record), RunInfo) for (record,) in table.rows]
@@ -45,7 +68,7 @@ def stored(results: Results, word: str, where: str) -> RunSummary:
         "SELECT record FROM webnn_webgpu_performance WHERE run_id = ? ORDER BY id", [run.id]
     )
     measured = [from_plain(json.loads(record), Measurement) for (record,) in table.rows]
-    return RunSummary(run=run, measurements=tuple(measured))
+    return Stored(RunSummary(run=run, measurements=tuple(measured)), results)
 
 
 def _find(runs: Sequence[RunInfo], word: str, where: str) -> RunInfo:
