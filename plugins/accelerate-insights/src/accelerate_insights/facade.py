@@ -12,6 +12,7 @@ from .reading import Database, Results
 if TYPE_CHECKING:
     from .advising.history import History
     from .advising.recommending import Recommendations
+    from .advising.trends import Trends
 
 
 class Insights:
@@ -45,6 +46,26 @@ class Insights:
             time_range=time_range,
             metrics=metrics,
         )
+
+    def analyze_performance_trends(
+        self,
+        model_type: str | None = None,
+        *,
+        model: str | None = None,
+        browser: str | None = None,
+        time_range: str = "30d",
+        metrics: Sequence[str] = ("latency_ms",),
+    ) -> Trends:
+        """Return of every series its level, its slope in a week, its spread and its changes.
+
+        Takes what `get_performance_history` takes. A slope of None means: not enough data.
+        """
+        from .advising.trends import Trends, trends
+
+        found = self.get_performance_history(
+            model_type, model=model, browser=browser, time_range=time_range, metrics=metrics
+        )
+        return Trends(time_range=time_range, trends=tuple(trends(found.series)))
 
     def get_browser_recommendations(
         self,
