@@ -6,14 +6,17 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
 from .errors import ConfigError, did_you_mean
 from .pool_config import PoolConfig, Precision, Task, in_our_words
-from .settings import Seconds, converter, structure
-from .types import BROWSERS, Target
+from .settings import Seconds, Share, converter, structure
+from .types import BROWSERS, SCENARIOS, Scenario, Target
+
+ScenarioName = Literal["single_stream", "multi_stream", "server", "offline"]
+assert ScenarioName.__args__ == SCENARIOS  # type: ignore[attr-defined]
 
 
 @attrs.frozen
@@ -54,11 +57,26 @@ class BenchmarkConfig:
     sequence_length: int = attrs.field(default=32, validator=attrs.validators.ge(1))
     #: What the model's weights are stored as; a cell for each.
     precisions: tuple[Precision, ...] = ("fp32",)
-    #: Timed runs per cell.
+    #: How requests arrive: a name or an array of them; a cell for each.
+    scenario: tuple[ScenarioName, ...] = ("single_stream",)
+    #: Requests at once, for multi_stream.
+    streams: int = attrs.field(default=8, validator=attrs.validators.ge(2))
+    #: Requests a second, for server; "max" looks for the highest that keeps the bound.
+    rate: float | Literal["max"] | None = None
+    #: How late an answer may be, for server: it holds when 99 % are in time.
+    latency_bound: Seconds | None = None
+    #: Timed runs per cell: samples of the streams, requests of server (at each rate) and offline.
+    #: With an `interval` at least so many.
     repeats: int = attrs.field(default=20, validator=attrs.validators.ge(1))
+    #: Go on until the 95 % interval of the median lies within this part of it, `"2%"` for ±2 %,
+    #: or the budget ends. For the streams. (`precisions` are something else: of weights.)
+    interval: Share | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.gt(Share(0.0)))
+    )
     #: Runs before the timed ones.
     warmup: int = attrs.field(default=1, validator=attrs.validators.ge(0))
-    #: Time for the timed runs of a cell; at least 3 are made, and the row says how many.
+    #: Time for the timed runs of a cell; at least 3 are made, and the row says how many. Where
+    #: the highest rate is looked for, time for all that are tried.
     budget: Seconds = Seconds(10.0)
     #: Targets whose absence fails the run; others that are missing are shown.
     required: tuple[Target, ...] = ()
@@ -73,6 +91,31 @@ class BenchmarkConfig:
             raise ValueError(f"batch_sizes are 1 or more, not {list(self.batch_sizes)}")
         if not self.targets:
             raise ValueError("targets: at least one is needed")
+        if not self.scenario:
+            raise ValueError("scenario: at least one is needed")
+        is_server = "server" in self.scenario
+        for name in ("rate", "latency_bound"):
+            if (getattr(self, name) is not None) != is_server:
+                problem = "needs one" if is_server else "is not asked for, and only it has one"
+                raise ValueError(f"{name}: the scenario server {problem}")
+        if (self.rate != "max" and self.rate is not None and self.rate <= 0) or (
+            self.latency_bound is not None and self.latency_bound <= 0
+        ):
+            raise ValueError("rate and latency_bound are more than 0")
+        if self.interval is not None and not any(one.is_stream for one in self.scenarios()):
+            raise ValueError("interval: only single_stream and multi_stream go on for one")
+
+    def scenarios(self) -> tuple[Scenario, ...]:
+        """Return the scenarios asked for, once each."""
+        rate = None if self.rate == "max" else self.rate
+        bound_ms = None if self.latency_bound is None else self.latency_bound * 1e3
+        made = {
+            "single_stream": Scenario(),
+            "multi_stream": Scenario(name="multi_stream", streams=self.streams),
+            "server": Scenario(name="server", rate=rate, bound_ms=bound_ms),
+            "offline": Scenario(name="offline"),
+        }
+        return tuple(made[name] for name in dict.fromkeys(self.scenario))
 
 
 @attrs.frozen(kw_only=True)
@@ -211,4 +254,13 @@ def _synonyms(data: Mapping[str, Any], where: str) -> dict[str, Any]:
         if "db_path" in pool:
             data.setdefault("store", {"use": "duckdb", "path": pool.pop("db_path")})
         data["pool"] = pool
+    benchmarks = data.get("benchmarks")
+    if isinstance(benchmarks, list | tuple):
+        data["benchmarks"] = [_one_scenario(one) for one in benchmarks]
     return data
+
+
+def _one_scenario(benchmark: Any) -> Any:
+    if isinstance(benchmark, Mapping) and isinstance(benchmark.get("scenario"), str):
+        return {**benchmark, "scenario": [benchmark["scenario"]]}
+    return benchmark

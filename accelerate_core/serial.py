@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import cattrs
+from cattrs.gen import make_dict_unstructure_fn, override
 from cattrs.preconf.json import make_converter
 
-from .types import Target
+from .types import Cell, Target
 
 T = TypeVar("T")
 
@@ -21,6 +22,11 @@ def _make() -> cattrs.Converter:
     converter.register_structure_hook(Target, lambda text, _: Target.parse(text))
     converter.register_unstructure_hook(datetime, lambda moment: moment.isoformat())
     converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
+    # What is measured as ever is written as ever: stores know a cell by its JSON.
+    converter.register_unstructure_hook(
+        Cell,
+        make_dict_unstructure_fn(Cell, converter, scenario=override(omit_if_default=True)),
+    )
     # Free-form mappings hold JSON values already.
     converter.register_structure_hook_func(
         lambda kind: kind == Mapping[str, Any], lambda value, _: dict(value)

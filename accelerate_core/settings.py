@@ -28,6 +28,9 @@ Seconds = NewType("Seconds", float)
 #: An amount of memory: a number of bytes, or "512MiB", "4GiB", "4GB" in a file.
 Size = NewType("Size", int)
 
+#: A part of something: a number, or "2%" in a file.
+Share = NewType("Share", float)
+
 #: Any number, infinities and NaN included: data. A setting of type `float` is finite.
 Real = NewType("Real", float)
 
@@ -36,6 +39,7 @@ _TABLES: tuple[Any, ...] = (dict, Mapping)
 _UNKNOWN_KEY = "unknown key"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)B")
 _BOUND = re.compile(r"'(\w+)' must be ([<>]=? \S+): (.+)")
 
@@ -113,6 +117,15 @@ def _seconds(value: Any, _: Any) -> float:
     return float(value)
 
 
+def _share(value: Any, _: Any) -> float:
+    if isinstance(value, str) and (match := _SHARE.fullmatch(value.strip())):
+        return float(match[1]) / 100
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < math.inf:
+        raise _Refused(f"{value!r} is not a share", ("a number, as 0.02", '"2%"'))
+    return float(value)
+
+
 def _size(value: Any, _: Any) -> int:
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         base = 1024 if match[2].endswith("i") else 1000
@@ -176,6 +189,7 @@ def _make() -> cattrs.Converter:
     converter.register_structure_hook(Target, lambda value, _: Target.parse(_text(value, None)))
     converter.register_structure_hook_func(lambda kind: kind is Seconds, _seconds)
     converter.register_structure_hook_func(lambda kind: kind is Size, _size)
+    converter.register_structure_hook_func(lambda kind: kind is Share, _share)
     converter.register_structure_hook_func(lambda kind: kind is Real, _real)
     converter.register_structure_hook_func(lambda kind: _origin(kind) is Literal, _literal)
     for base in (enum.Enum, enum.StrEnum, enum.IntEnum):  # the nearest class counts, and not str

@@ -29,7 +29,7 @@ from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core import config, pool_config
 from accelerate_core.hookspecs import CORE_FAMILIES, Family
-from accelerate_core.settings import Seconds, Secret, Size
+from accelerate_core.settings import Seconds, Secret, Share, Size
 from accelerate_core.types import Target
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +57,7 @@ _WORDS = {
     bool: "true or false",
     Path: "path",
     Seconds: 'time: seconds, or `"500ms"`, `"10s"`, `"2m"`, `"1h"`',
+    Share: 'share: `0.02` or `"2%"`',
     Size: 'memory: bytes, or `"512MiB"`, `"4GiB"`',
     Secret: 'secret: `"env:NAME"`',
     Target: "target",

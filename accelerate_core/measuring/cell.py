@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ import attrs
 from ..config import Config
 from ..errors import AccelerateError, ModelError, NumericalError
 from ..host import Host
-from ..protocols import Backend, Processor
+from ..protocols import Backend
 from ..running.runner import Runner
 from ..running.work import Answer, Work
 from ..types import (
@@ -29,7 +28,8 @@ from ..types import (
     RunInfo,
     Target,
 )
-from . import provenance
+from . import noise, provenance
+from .encoding import encode
 from .matrix import Planned
 from .numbers import (
     TOLERANCE,
@@ -38,27 +38,15 @@ from .numbers import (
     median_phases,
     relative_l2,
     series_key,
-    synthetic_inputs,
 )
+from .scenarios import Requests, take
 
 if TYPE_CHECKING:
     from ..types import Array
 
-#: Fewer samples than this are no median; the budget does not go below it.
-MIN_SAMPLES = 3
-
-#: Awaited before a cell (with -1) and before each of its samples (with its number, from 0): two
-#: runs that are compared measure in turns.
+#: Awaited before a cell (with -1) and before each sample of a stream (with its number, from 0):
+#: two runs that are compared measure in turns.
 Turn = Callable[[Cell, int], Awaitable[None]]
-
-
-@attrs.frozen
-class Encoded:
-    """Hold a cell's inputs, and what made them."""
-
-    inputs: Mapping[str, Array]
-    encode_ms: float | None = None
-    processor: Processor | None = None
 
 
 class Bench:
@@ -101,7 +89,8 @@ class Bench:
             await self._turn(cell, -1)
         spec = await self._spec(planned, cell.precision)
         started = datetime.now(UTC)
-        encoded = await self._encode(planned, spec)
+        before = await asyncio.to_thread(noise.moment)
+        encoded = await encode(self._host, planned, spec)
         reference = await self._reference(planned, spec, encoded.inputs)
         targets = (cell.target, *(one for one in benchmark.fallback if one != cell.target))
         work = Work(
@@ -117,15 +106,16 @@ class Bench:
         distance, wrong = _compare(first, reference, tolerance, str(cell))
         for _ in range(benchmark.warmup - 1):
             await self._submit(work, encoded.inputs)
-        answers = await self._samples(planned, work, encoded.inputs)
+        taken = await take(cell.scenario, benchmark, self._requests(cell, work, encoded.inputs))
+        heard = noise.between(before, await asyncio.to_thread(noise.moment))
+        answers = taken.answers
         if self._is_profiled:
             self.profiles[cell] = await self._profile(cell, work, encoded.inputs)
-        latencies = tuple(answer.latency_ms for answer in answers)
         inference = [answer.result.phases.in_page_ms for answer in answers]
         info = first.connection.info
         answered = Counter(str(one.connection.info.target) for one in answers)
         is_asked = all(cell.target.covers(one.connection.info.target) for one in (first, *answers))
-        latency = median(latencies)
+        speed = taken.requests_per_second
         return Measurement(
             id=uuid.uuid4().hex,
             run_id=self._run.id,
@@ -140,7 +130,7 @@ class Bench:
             task=work.task,
             is_required=planned.is_required,
             fell_back_from=None if is_asked else cell.target,
-            samples_ms=latencies,
+            samples_ms=taken.samples_ms,
             inference_samples_ms=tuple(one for one in inference if one is not None),
             phases=attrs.evolve(
                 median_phases([answer.result.phases for answer in answers]),
@@ -150,16 +140,17 @@ class Bench:
                 first_run_ms=loaded.handle.phases.first_run_ms or first.result.phases.in_page_ms,
                 encode_ms=encoded.encode_ms,
                 queue_ms=median(answer.queue_ms for answer in answers),
-                decode_ms=await _decode_ms(encoded, answers[-1]),
+                decode_ms=await encoded.decode_ms(_arrays(answers[-1])),
             ),
-            latency_ms=latency,
+            latency_ms=median(taken.samples_ms),
             inference_time_ms=median(inference),
-            throughput_items_per_second=1e3 * cell.batch_size / latency if latency else None,
+            throughput_items_per_second=speed and speed * cell.batch_size,
             memory_bytes=await self._runner.memory(first.worker_id),
             relative_l2=distance,
             tolerance=tolerance if distance is not None else None,
             error=wrong.info if wrong else None,
             is_cached=loaded.handle.is_cached,
+            sampling=attrs.evolve(taken.sampling, noise=heard),
             provenance={
                 **provenance.software(),
                 # More than one where a worker was lost meanwhile and a fallback went on.
@@ -168,6 +159,7 @@ class Bench:
                 "browser_version": info.browser_version,
                 "threads": info.threads,
                 "warmup": max(1, benchmark.warmup),
+                "max_connections": self._config.pool.max_connections,
                 "precompile_shaders": self._config.pool.precompile_shaders,
                 "load": dict(loaded.handle.details),
                 "precision_error": spec.metadata.get("error"),
@@ -178,22 +170,13 @@ class Bench:
     async def _submit(self, work: Work, inputs: Mapping[str, Array] | None) -> Answer:
         return await self._runner.submit(work, inputs, timeout_s=self._config.pool.job_timeout)
 
-    async def _samples(
-        self, planned: Planned, work: Work, inputs: Mapping[str, Array]
-    ) -> list[Answer]:
-        """Run the timed repeats: all of them, or as many as the budget allows."""
-        benchmark = planned.benchmark
-        answers: list[Answer] = []
-        ends = time.perf_counter() + benchmark.budget
-        least = min(MIN_SAMPLES, benchmark.repeats)
-        while len(answers) < benchmark.repeats:
-            if len(answers) >= least and time.perf_counter() > ends:
-                break
-            self._progress(planned.cell, "measure", len(answers), benchmark.repeats)
-            if self._turn is not None:
-                await self._turn(planned.cell, len(answers))
-            answers.append(await self._submit(work, inputs))
-        return answers
+    def _requests(self, cell: Cell, work: Work, inputs: Mapping[str, Array]) -> Requests:
+        turn = self._turn
+        return Requests(
+            submit=lambda: self._submit(work, inputs),
+            progress=lambda done, total: self._progress(cell, "measure", done, total),
+            turn=None if turn is None else lambda number: turn(cell, number),
+        )
 
     async def _profile(
         self, cell: Cell, work: Work, inputs: Mapping[str, Array]
@@ -225,26 +208,6 @@ class Bench:
         if isinstance(spec, AccelerateError):
             raise spec
         return spec
-
-    async def _encode(self, planned: Planned, spec: ModelSpec) -> Encoded:
-        cell = planned.cell
-        if spec.processor is None:
-            made = await asyncio.to_thread(
-                synthetic_inputs, spec, cell.batch_size, cell.sequence_length
-            )
-            return Encoded(made)
-        source = self._host.source(planned.model.source)
-        processor = await asyncio.to_thread(source.processor, spec.processor)
-        raw = processor.sample(cell.batch_size, cell.sequence_length)
-
-        def timed() -> Encoded:
-            started = time.perf_counter()
-            inputs = processor.encode(raw, sequence_length=cell.sequence_length)
-            return Encoded(inputs, (time.perf_counter() - started) * 1e3, processor)
-
-        # The first call builds the tokenizer; the second is what a request costs.
-        await asyncio.to_thread(timed)
-        return await asyncio.to_thread(timed)
 
     async def _reference(
         self, planned: Planned, spec: ModelSpec, inputs: Mapping[str, Array]
@@ -294,19 +257,6 @@ def _compare(
         where=where,
         accepted=(f"up to {tolerance:g}",),
     )
-
-
-async def _decode_ms(encoded: Encoded, answer: Answer) -> float | None:
-    processor = encoded.processor
-    if processor is None:
-        return None
-
-    def timed() -> float:
-        started = time.perf_counter()
-        processor.decode(_arrays(answer), encoded.inputs)
-        return (time.perf_counter() - started) * 1e3
-
-    return await asyncio.to_thread(timed)
 
 
 def _arrays(answer: Answer) -> dict[str, Array]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 
 import attrs
 
@@ -31,18 +32,20 @@ def plan(config: Config, available: Mapping[str, Sequence[Availability]]) -> tup
     """
     planned: dict[Cell, Planned] = {}
     for benchmark in config.benchmarks:
+        scenarios = benchmark.scenarios()
         names = benchmark.models or tuple(model.name for model in config.models)
         for target, missing in _targets(benchmark, available):
             required = any(asked.covers(target) for asked in benchmark.required)
             for name in names:
                 for precision in benchmark.precisions:
-                    for batch_size in benchmark.batch_sizes:
+                    for batch_size, scenario in product(benchmark.batch_sizes, scenarios):
                         cell = Cell(
                             model=name,
                             target=target,
                             precision=precision,
                             batch_size=batch_size,
                             sequence_length=benchmark.sequence_length,
+                            scenario=scenario,
                         )
                         planned.setdefault(
                             cell,

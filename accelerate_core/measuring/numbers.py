@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..errors import ModelError, NumericalError
-from ..types import Cell, ModelSpec, Phases, WorkerInfo
+from ..types import SINGLE_STREAM, Cell, ModelSpec, Phases, WorkerInfo
 
 if TYPE_CHECKING:
     from ..types import Array
@@ -131,5 +131,7 @@ def series_key(cell: Cell, model_sha256: str | None, worker: WorkerInfo | None) 
         "is_software": worker.is_software if worker else None,
         "is_simulated": worker.is_simulated if worker else None,
     }
+    if cell.scenario != SINGLE_STREAM:  # which older series have no word for
+        identity["scenario"] = str(cell.scenario)
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..types import Estimate
+from ..types import Estimate, Sampling
 
 if TYPE_CHECKING:
     from ..types import Array
@@ -116,6 +116,17 @@ def reach(estimate: Estimate | None) -> float | None:
     if estimate is None or estimate.low is None or estimate.high is None or not estimate.value:
         return None
     return max(estimate.high - estimate.value, estimate.value - estimate.low) / estimate.value
+
+
+def describe(samples: Sequence[float]) -> Sampling:
+    """Return what samples say by themselves."""
+    found = {f"p{percent}": percentile(samples, percent) for percent in PERCENTILES}
+    return Sampling(
+        percentiles={name: one for name, one in found.items() if one is not None},
+        effective_count=effective_count(samples),
+        spread=spread(samples),
+        reached=reach(found["p50"]),
+    )
 
 
 # --- steady state -----------------------------------------------------------------------------

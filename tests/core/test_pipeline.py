@@ -19,7 +19,7 @@ from accelerate_core.errors import ConfigError, StoreError
 from accelerate_core.host import Host
 from accelerate_core.markers import hookimpl
 from accelerate_core.measuring import pipeline
-from accelerate_core.measuring.cell import MIN_SAMPLES
+from accelerate_core.measuring.sampling import MIN_SAMPLES
 from accelerate_core.protocols import Backend, Context
 from accelerate_core.testing.models import tiny_matmul
 from accelerate_core.types import Availability, CellStatus, ModelSpec, Target
