@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The analysis `insights`. What it needs is imported when a run has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+from attrs import validators
+
+from accelerate_core import hookimpl
+
+if TYPE_CHECKING:
+    from .analysis import Watch
+
+
+@attrs.frozen(kw_only=True)
+class WatchSettings:
+    """Configure which changes are looked for, and whether one fails a run."""
+
+    #: Metrics that are looked at; docs/insights.md lists them.
+    metrics: tuple[str, ...] = ("latency_ms", "memory_usage_mb")
+    #: Least change that matters, relative.
+    min_effect: float = attrs.field(
+        default=0.05, validator=[validators.ge(0.005), validators.le(1.0)]
+    )
+    #: Least severity of a new regression that makes the run's exit code 1.
+    fail_on: Literal["never", "minor", "major", "critical"] = "never"
+
+
+class WatchPlugin:
+    """Compares a run with its history: change points, confirmed by measuring again."""
+
+    name = "insights"
+    settings = WatchSettings
+
+    @hookimpl
+    def analysis_create(self, settings: WatchSettings | None) -> Watch:
+        """Return the analysis; ConfigError for a metric nobody knows."""
+        from ..reading import check_metrics
+        from .analysis import Watch
+
+        settings = settings or WatchSettings()
+        check_metrics(settings.metrics, where="[analyses.insights] key metrics")
+        return Watch(settings)
