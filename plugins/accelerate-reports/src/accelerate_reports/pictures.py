@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,60 +12,71 @@ from . import vega
 from .pages import page_file
 from .plots import Plot
 
-#: A picture's width, as it would be on a page.
-WIDTH = 860
+#: Of a plot that fits its page, and of the labels beside it.
+_WIDTH = 560
 _LABELS = 300
-_FONT = "DejaVu Sans, sans-serif"
+_GAP = 40
+_MARGIN = 28
+_TITLE = 34
 
 
-def to_svg(plots: Sequence[Plot], *, title: str = "") -> str:
-    """Return the first views of the plots, one below the other."""
+def to_svg(plots: Sequence[Plot], *, title: str) -> str:
+    """Return the first views of the plots, one below the other, under a title."""
+    import vl_convert
+    from markupsafe import escape
+
+    colors = _colors()
+    parts: list[str] = []
+    width, height = 0.0, float(_MARGIN + _TITLE)
+    for index, plot in enumerate(plots):
+        svg = vl_convert.vegalite_to_svg(_painted(_spec(plot), colors))
+        # What one plot calls its gradients another may, too.
+        svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>p{index}-", svg)
+        size = re.search(r'<svg[^>]*? width="([\d.]+)" height="([\d.]+)"', svg)
+        assert size is not None, svg[:200]
+        parts.append(svg.replace("<svg ", f'<svg x="{_MARGIN}" y="{height:g}" ', 1))
+        width = max(width, float(size[1]))
+        height += float(size[2]) + _GAP
+    width, height = width + 2 * _MARGIN, height - _GAP + _MARGIN
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}"'
+        f' viewBox="0 0 {width:g} {height:g}"><rect width="100%" height="100%"'
+        f' fill="{colors["card"]}"/><text x="{_MARGIN}" y="{_MARGIN + 18}" font-size="20"'
+        f' font-weight="bold" font-family="{_FONT}" fill="{colors["text"]}">{escape(title)}'
+        f"</text>{''.join(parts)}</svg>\n"
+    )
+
+
+def to_png(plots: Sequence[Plot], *, title: str) -> bytes:
+    """Return the same, two pixels for each of CSS."""
     import vl_convert
 
-    svg: str = vl_convert.vegalite_to_svg(_page(plots, title))
-    return svg
-
-
-def to_png(plots: Sequence[Plot], *, title: str = "") -> bytes:
-    """Return the first views of the plots, one below the other, two pixels for each of CSS."""
-    import vl_convert
-
-    png: bytes = vl_convert.vegalite_to_png(_page(plots, title), scale=2)
+    png: bytes = vl_convert.svg_to_png(to_svg(plots, title=title), scale=2)
     return png
 
 
-def _page(plots: Sequence[Plot], title: str) -> vega.Spec:
-    spec: vega.Spec = {
-        "vconcat": [_one(plot) for plot in plots],
-        "spacing": 36,
-        "padding": 20,
-        "resolve": {"scale": {"color": "independent", "shape": "independent"}},
-        "config": {
-            **vega.CONFIG,
-            "background": "var(--card)",
-            "font": _FONT,
-            "title": {**vega.CONFIG["title"], "subtitlePadding": 6, "offset": 14},
-        },
-    }
-    if title:
-        spec["title"] = {"text": title, "fontSize": 20, "anchor": "start"}
-    light: vega.Spec = _painted(spec, _colors())
-    return light
+_FONT = "DejaVu Sans, sans-serif"
 
 
-def _one(plot: Plot) -> vega.Spec:
+def _spec(plot: Plot) -> vega.Spec:
     spec = dict(next(iter(plot.views.values())))
     spec["data"] = {"values": list(plot.data)}
-    spec["title"] = {"text": plot.title, "subtitle": _folded(plot.caption), "anchor": "start"}
+    spec["title"] = {
+        "text": plot.title,
+        "subtitle": textwrap.wrap(plot.caption, 120),
+        "anchor": "start",
+        "frame": "bounds",
+    }
     if spec.get("width") == "container":
-        spec["width"] = WIDTH - _LABELS
-    return spec
-
-
-def _folded(text: str, width: int = 120) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width)
+        spec["width"] = _WIDTH
+        if "height" not in spec:
+            spec["height"] = {"step": 28}
+    axis = {**vega.CONFIG["axisY"], "labelLimit": _LABELS}
+    title = {**vega.CONFIG["title"], "subtitlePadding": 6, "offset": 16}
+    return {
+        **spec,
+        "config": {**vega.CONFIG, "font": _FONT, "axisY": axis, "title": title},
+    }
 
 
 def _colors() -> dict[str, str]:
@@ -83,5 +95,5 @@ def _painted(value: Any, colors: dict[str, str]) -> Any:
     if isinstance(value, list):
         return [_painted(one, colors) for one in value]
     if isinstance(value, str):
-        return re.sub(r"var\(--([\w-]+)\)", lambda found: colors[found[1]], value)
+        return re.sub(r"var\(--([\w-]+)\)", lambda found: colors.get(found[1], found[0]), value)
     return value

@@ -156,8 +156,8 @@ def _known(finding: Finding) -> Known:
     )
 
 
-def detected(series: Iterable[Series]) -> list[Known]:
+def detected(series: Sequence[Series]) -> list[Known]:
     """Return what the detector finds in these series now."""
     from ..detecting import find
 
-    return [one for each in series for one in known(find(each))]
+    return known(find(series))

@@ -15,12 +15,12 @@ async function draw(place, spec, data, config) {
   const width = place.clientWidth;
   const { step, textDy, axisY } = labels(width);
   // A plot of lines of its own height says so; the others grow with their labels.
-  const height = spec.facet || spec.height ? {} : { height: step * new Set(data.map(({ label }) => label)).size };
+  const height = spec.concat || spec.height ? {} : { height: step * new Set(data.map(({ label }) => label)).size };
   const columns = Math.max(2, Math.floor(width / 140));
   // Interpreting expressions, not compiling them, lets the page forbid eval.
   await vegaEmbed(place, { ...spec, ...height, datasets: { lines: data } }, {
     ast: true, renderer: "svg", actions: false, defaultStyle: false,
-    config: spec.facet || spec.height ? { ...config, legend: { ...config.legend, columns } } : {
+    config: spec.concat || spec.height ? { ...config, legend: { ...config.legend, columns } } : {
       ...config, text: { dy: textDy }, axisY: { ...config.axisY, ...axisY }, legend: { ...config.legend, columns },
     },
     tooltip: { theme: "page", disableDefaultStyle: true },
