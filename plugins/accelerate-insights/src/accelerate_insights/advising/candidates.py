@@ -83,7 +83,7 @@ class Candidate:
 # ran where it was asked to; one that never did is of nobody, and counts for nobody.
 # What ran in another version than the latest one seen of that target on that machine is old, and
 # so is what ran another file of the model.
-_SQL = """
+_JUDGED = """
 WITH asked AS MATERIALIZED (
     SELECT
         machine, run_id, cell_id, timestamp, status, model_name AS model, model_type AS task,
@@ -117,7 +117,10 @@ WITH asked AS MATERIALIZED (
         AND installed.engine IS NOT DISTINCT FROM asked.engine
         AND installed.browser IS NOT DISTINCT FROM asked.browser
     WHERE status IN ('ok', 'mismatch')
-), tries AS (
+)
+"""
+
+_SQL = """, tries AS (
     SELECT
         machine, cell_id, count(*) AS tries,
         count(*) FILTER (status = 'ok' AND fell_back_from IS NULL
@@ -186,6 +189,11 @@ _ESTIMATE = """
         {0}_sorted[len({0}_sorted) + 1 - greatest(1, k * len({0}_sorted) // runs)] END"""
 
 
+def judged(metrics: Sequence[str], condition: str) -> str:
+    """Return the beginning of a query: what ran, as `judged`, with `is_current` and `is_wrong`."""
+    return _JUDGED.format(metrics=", ".join(metrics), condition=condition)
+
+
 def candidates(
     results: Results,
     metrics: Sequence[str],
@@ -200,9 +208,7 @@ def candidates(
     """
     asked = {"model_name": model, "model_type": task}
     terms = [f"{column} = ?" for column, name in asked.items() if name is not None]
-    sql = _SQL.format(
-        metrics=", ".join(metrics),
-        condition=" AND ".join(["timestamp >= ?", *terms]),
+    sql = judged(metrics, " AND ".join(["timestamp >= ?", *terms])) + _SQL.format(
         sorted=",".join(_SORTED.format(name) for name in metrics),
         estimates=",".join(_ESTIMATE.format(name) for name in metrics),
     )
