@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The default detector, `shift`: a new level that lasted for some points, unlikely by chance.
+"""The default detector, `shift`: a new level that lasts, and is unlikely to be noise.
 
 It looks at a series as if its points came one by one: what it says of the first points of a series
 does not depend on later ones, so a change once found is found again by every later look.
@@ -7,8 +7,10 @@ does not depend on later ones, so a change once found is found again by every la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
+import attrs
 import numpy as np
 
 from accelerate_core.markers import hookimpl
@@ -17,19 +19,34 @@ from accelerate_core.protocols import Context
 from ..hookspecs.detector import Detector
 from ..values import Change, Series
 from .cleaning import Cleaned, clean
-from .likelihood import Floats, shift
+from .confirming import Confirmed, confirm
+from .likelihood import Floats, locate, shift
+from .limits import limits
+from .scanning import FLOOR, MOST, Look, first_alarms
 from .settings import Settings
 
-_LAST = 8
-_BEFORE = 20
-_SCORE = 3.95
+_TWO_SIDED = 1.96
+
+
+@attrs.frozen(kw_only=True)
+class _Found:
+    """Hold a change of one series; indices are of its cleaned values."""
+
+    begin: int  #: of the level before
+    index: int
+    earliest: int  #: where it may be as well
+    latest: int
+    seen: int  #: points that were needed
+    look: Look
+    confirmed: Confirmed
 
 
 class ShiftDetector(Detector):
-    """Find shifts by a likelihood ratio over the last points."""
+    """Find shifts by a likelihood ratio over the last points, which ruptures confirms."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
+        self._step = float(np.log1p((settings or Settings()).min_effect))
+        self._limits = limits()
 
     def detect(self, series: Series) -> Sequence[Change]:
         """Return the changes of a series."""
@@ -37,38 +54,111 @@ class ShiftDetector(Detector):
 
     def detect_many(self, series: Sequence[Series]) -> Sequence[Sequence[Change]]:
         """Return the changes of each series."""
-        return [self._changes(clean(one)) for one in series]
+        cleaned = [clean(one) for one in series]
+        found = self.find([one.values for one in cleaned])
+        return [
+            [self._change(one, found, until) for found, until in _with_ends(changes, one)]
+            for one, changes in zip(cleaned, found, strict=True)
+        ]
 
-    def _changes(self, cleaned: Cleaned) -> list[Change]:
-        values, found, start = cleaned.values, [], 0
-        while (seen := self._first(np.log(values[start:]))) is not None:
-            length, score, low, high = seen
-            index = start + length - _LAST
-            before, after = values[start:index], values[index : start + length]
-            found.append(
-                Change(
-                    index=cleaned.indices[index],
-                    before=float(np.median(before)),
-                    after=float(np.median(after)),
-                    low=low,
-                    high=high,
-                    confidence=0.99,
-                    evidence={"detector": "shift", "score": round(score, 2)},
-                )
-            )
-            start = index
+    def find(self, values: Sequence[Floats]) -> list[list[_Found]]:
+        """Return the changes of each series of positive numbers, oldest first."""
+        logs = [np.log(one) for one in values]
+        found: list[list[_Found]] = [[] for _ in logs]
+        # Each turn finds the next change of every series; what is before it is then over.
+        at_work: Iterable[int] = range(len(logs))
+        while at_work:
+            by_length: dict[int, list[int]] = defaultdict(list)
+            for number in at_work:
+                begin = found[number][-1].index if found[number] else 0
+                by_length[len(logs[number]) - begin].append(number)
+            at_work = [
+                number
+                for numbers in by_length.values()
+                for number in self._next(logs, numbers, found)
+            ]
         return found
 
-    def _first(self, logs: Floats) -> tuple[int, float, float, float] | None:
-        for length in range(_BEFORE + _LAST, len(logs) + 1):
-            step = np.median(logs[length - _LAST : length]) - np.median(logs[: length - _LAST])
-            if abs(step) < np.log1p(self.settings.min_effect):
-                continue
-            found = shift(logs[None, :length], _LAST, self.settings.min_effect / 20)
-            if found.score[0] > _SCORE:
-                low, high = np.expm1(found.delta[0] + np.array([-1.96, 1.96]) * found.error[0])
-                return length, float(found.score[0]), float(low), float(high)
-        return None
+    def _next(
+        self, logs: list[Floats], numbers: list[int], found: list[list[_Found]]
+    ) -> Iterable[int]:
+        """Add the next change of series whose current levels are equally long; return whose."""
+        begins = [found[number][-1].index if found[number] else 0 for number in numbers]
+        after = [
+            found[number][-1].seen - begin if found[number] else 0
+            for number, begin in zip(numbers, begins, strict=True)
+        ]
+        rows = np.stack(
+            [logs[number][begin:] for number, begin in zip(numbers, begins, strict=True)]
+        )
+        places: dict[int, _Found] = {}
+
+        def is_confirmed(look: Look) -> bool:
+            known = rows[look.row, max(0, look.seen - look.last - MOST) : look.seen]
+            back = locate(known[None], look.last, self._step * FLOOR)[0]
+            least, best, most = (int(one) for one in back)
+            index = look.seen - best
+            confirmed = confirm(rows[look.row, : look.seen], index, self._step * FLOOR)
+            if confirmed is None:
+                return False
+            begin = begins[look.row]
+            places[look.row] = _Found(
+                begin=begin,
+                index=begin + index,
+                earliest=begin + look.seen - most,
+                latest=begin + look.seen - least,
+                seen=begin + look.seen,
+                look=look,
+                confirmed=Confirmed(kernel=begin + confirmed.kernel, pelt=begin + confirmed.pelt),
+            )
+            return True
+
+        alarms = first_alarms(rows, after, self._step, self._limits, is_confirmed)
+        for row in alarms:
+            found[numbers[row]].append(places[row])
+        return [numbers[row] for row in alarms]
+
+    def _change(self, cleaned: Cleaned, found: _Found, until: int) -> Change:
+        before = cleaned.values[found.begin : found.index]
+        after = cleaned.values[found.index : until]
+        levels = float(np.median(before)), float(np.median(after))
+        known = np.log(np.concatenate([before[-MOST:], after[:MOST]]))
+        fitted = shift(known[None], min(len(after), MOST), self._step * FLOOR)
+        margin = _TWO_SIDED * float(fitted.error[0])
+        middle, relative = float(fitted.delta[0]), levels[1] / levels[0] - 1
+        limit = self._limits[found.look.last]
+        return Change(
+            index=cleaned.indices[found.index],
+            before=levels[0],
+            after=levels[1],
+            low=min(float(np.expm1(middle - margin)), relative),
+            high=max(float(np.expm1(middle + margin)), relative),
+            confidence=1 - limit.chance(found.look.score),
+            evidence={
+                "detector": "shift",
+                "score": round(found.look.score, 3),
+                "limit": limit.score,
+                "window": found.look.last,
+                "seen_index": cleaned.indices[found.seen - 1],
+                "earliest_index": cleaned.indices[found.earliest],
+                "latest_index": cleaned.indices[found.latest],
+                "kernel_index": cleaned.indices[found.confirmed.kernel],
+                "pelt_index": cleaned.indices[found.confirmed.pelt],
+                "runs_before": len(before),
+                "runs_after": len(after),
+                "noise": round(float(fitted.noise[0]), 5),
+                "autocorrelation": round(float(fitted.phi[0]), 3),
+                "left_out": cleaned.left_out,
+                "pooled": cleaned.pooled,
+                "clock_went_back": cleaned.backwards,
+            },
+        )
+
+
+def _with_ends(found: Sequence[_Found], cleaned: Cleaned) -> Iterable[tuple[_Found, int]]:
+    """Return each change with the index where the level after it ends."""
+    ends = [*(one.index for one in found[1:]), len(cleaned.values)]
+    return zip(found, ends, strict=False)  # nothing found: no level ends
 
 
 class ShiftPlugin:

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import product
 
 import attrs
 import numpy as np
 
-from ..values import METRICS, Label, Point, Series
+from ..values import METRICS, Finding, Label, Point, Series
 from .synthetic import EARLIEST, LATEST, POINTS, noise
 
 _HELD_OUT_SEED = 20261123
@@ -81,6 +82,41 @@ def lab(seed: int | tuple[int, ...], *, df: float = 3.0) -> Lab:
             )
         )
     return Lab(series=tuple(found), planted=planted, kinds=kinds)
+
+
+@attrs.frozen(kw_only=True)
+class Grouped:
+    """Count alerts of a lab by whether they were grouped as planted."""
+
+    caused: int  #: alerts that have a planted cause
+    right: int  #: of them: in that cause's group, which names the right kind
+    unrelated: int  #: alerts of changes without a common cause
+    drawn_in: int  #: of them: in the group of a planted cause
+
+
+def judge(lab: Lab, findings: Sequence[Finding]) -> Grouped:
+    """Compare groups with what was planted; alerts far from a planted change are not counted."""
+    alerts: dict[int | None, list[Finding]] = defaultdict(list)
+    for one in findings:
+        at, cause = lab.planted.get((one.series.key, one.series.machine), (POINTS * 2, None))
+        if abs(one.change.index - at) <= 4:
+            alerts[cause].append(one)
+    right, groups = 0, set()
+    for cause, caused in alerts.items():
+        if cause is None:
+            continue
+        kind = lab.kinds[cause]
+        ids = Counter(one.cause_id for one in caused if one.cause_kind == kind)
+        for cause_id, count in ids.most_common(1):
+            groups.add(cause_id)
+            right += count
+    unrelated = alerts.pop(None, [])
+    return Grouped(
+        caused=sum(map(len, alerts.values())),
+        right=right,
+        unrelated=len(unrelated),
+        drawn_in=sum(one.cause_id in groups for one in unrelated),
+    )
 
 
 def held_out() -> list[Lab]:
