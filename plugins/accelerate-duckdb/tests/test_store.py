@@ -15,7 +15,16 @@ from accelerate_duckdb.store import DuckDbStore
 from hypothesis import HealthCheck, given, settings
 
 from accelerate_core.errors import NumericalError, StoreError
-from accelerate_core.types import CellStatus, Measurement, Phases, RunSummary, Target
+from accelerate_core.types import (
+    CellStatus,
+    Estimate,
+    Measurement,
+    Phases,
+    RunSummary,
+    Sampling,
+    Scenario,
+    Target,
+)
 
 from . import strategies, values
 
@@ -240,3 +249,28 @@ def test_a_closed_store_says_so(path: Path) -> None:
         store.save_run(values.RUN)
     with pytest.raises(StoreError, match="closed"):
         store.runs()
+
+
+def test_how_requests_arrived_and_how_sure_the_latency_is_are_columns(
+    store: DuckDbStore,
+) -> None:
+    cell = values.MEASUREMENT.cell
+    offline = attrs.evolve(
+        values.MEASUREMENT,
+        id="offline",
+        cell=attrs.evolve(cell, scenario=Scenario(name="offline")),
+        sampling=Sampling(percentiles={"p50": Estimate(value=11.0, low=10.5, high=12.0)}),
+    )
+    store.save_run(values.RUN)
+    store.save_measurement(values.MEASUREMENT)
+    store.save_measurement(offline)
+    asked = "SELECT scenario, latency_low_ms, latency_high_ms FROM webnn_webgpu_performance"
+    assert store.query(f"{asked} ORDER BY id").rows == (
+        ("single_stream", None, None),
+        ("offline", 10.5, 12.0),
+    )
+    # A cell measured as ever has the key that older versions gave it.
+    keys = dict(store.query("SELECT scenario, key FROM cells").rows)
+    assert "scenario" not in keys["single_stream"] and "offline" in keys["offline"]
+    series = store.query("SELECT DISTINCT scenario FROM time_series_performance ORDER BY 1")
+    assert series.rows == (("offline",), ("single_stream",))

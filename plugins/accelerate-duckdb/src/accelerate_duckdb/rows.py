@@ -60,6 +60,7 @@ def cell_row(cell: Cell) -> Row:
         "precision": cell.precision,
         "batch_size": cell.batch_size,
         "sequence_length": cell.sequence_length,
+        "scenario": str(cell.scenario),
     }
 
 
@@ -99,7 +100,8 @@ def measurement_row(measurement: Measurement) -> Row:
     target = info.target if info else cell.target
     options = measurement.provenance.get("options")
     said = {**measurement.provenance, **(options if isinstance(options, Mapping) else {})}
-    memory = measurement.memory_bytes
+    memory, sampling = measurement.memory_bytes, measurement.sampling
+    middle = sampling.percentiles.get("p50") if sampling else None
     return {
         "timestamp": utc(measurement.started_at),
         "connection_id": measurement.connection_id,
@@ -136,6 +138,9 @@ def measurement_row(measurement: Measurement) -> Row:
         "status": str(measurement.status),
         "is_required": measurement.is_required,
         "again_of": measurement.again_of,
+        "scenario": str(cell.scenario),
+        "latency_low_ms": middle and middle.low,
+        "latency_high_ms": middle and middle.high,
         "fell_back_from": measurement.fell_back_from and str(measurement.fell_back_from),
         **_ran_on(info, engine=target.engine),
         "precision": cell.precision,

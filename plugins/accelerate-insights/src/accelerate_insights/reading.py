@@ -90,7 +90,8 @@ def check_metrics(names: Sequence[str], where: str = "metrics") -> tuple[str, ..
 _COLUMNS = """
     series_key, machine, metric, timestamp, run_id, measurement_id, value, samples, project_commit,
     browser_version, engine_version, model_name, model_type, platform, engine, browser, precision,
-    batch_size, sequence_length, device_type, is_software, adapter_info, system, again_of
+    batch_size, sequence_length, device_type, is_software, adapter_info, system, again_of,
+    scenario
 """
 
 
@@ -176,4 +177,5 @@ def _label(row: tuple[Any, ...]) -> Label:
         device_type=row[19],
         is_software=row[20],
         adapter=" ".join(part for part in parts if part) or None,
+        scenario=row[24],
     )

@@ -74,6 +74,7 @@ class Label:
     device_type: str | None = None
     is_software: bool | None = None
     adapter: str | None = None  #: vendor and architecture
+    scenario: str = "single_stream"  #: how requests arrived
 
     @property
     def where(self) -> str:
@@ -83,7 +84,9 @@ class Label:
 
     def __str__(self) -> str:
         length = f" x{self.sequence_length}" if self.sequence_length else ""
-        return f"{self.model} on {self.where} {self.precision} batch {self.batch_size}{length}"
+        scenario = f" {self.scenario}" if self.scenario != "single_stream" else ""
+        batch = f"batch {self.batch_size}{length}{scenario}"
+        return f"{self.model} on {self.where} {self.precision} {batch}"
 
 
 @attrs.frozen(kw_only=True)

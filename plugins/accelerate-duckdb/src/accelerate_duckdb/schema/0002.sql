@@ -4,6 +4,13 @@
 -- The measurement of the same run and cell that this one repeats, because that looked wrong.
 ALTER TABLE webnn_webgpu_performance ADD COLUMN again_of VARCHAR;
 
+-- How requests arrived. Everything older came one after the other.
+ALTER TABLE cells ADD COLUMN scenario VARCHAR DEFAULT 'single_stream';
+ALTER TABLE webnn_webgpu_performance ADD COLUMN scenario VARCHAR DEFAULT 'single_stream';
+-- 95% interval of latency_ms; NULL where samples are too few.
+ALTER TABLE webnn_webgpu_performance ADD COLUMN latency_low_ms DOUBLE;
+ALTER TABLE webnn_webgpu_performance ADD COLUMN latency_high_ms DOUBLE;
+
 -- Which machine a run was on: numbers of two machines are never compared.
 CREATE VIEW machines AS
 SELECT
@@ -39,7 +46,7 @@ SELECT
     model_name, model_family, model_type, model_sha256, platform, engine, browser, precision,
     batch_size, sequence_length, adapter_info, device_type, is_software,
     project_commit, run_name, browser_version, engine_version, system, threads, is_cached,
-    fell_back_from, again_of
+    fell_back_from, again_of, scenario
 FROM counted
 UNPIVOT (
     value FOR metric IN (
