@@ -277,6 +277,9 @@ class TableSet:
     #: What each `table` and each `table.column` means, for the data dictionary; a unit stands in
     #: brackets at the end.
     meanings: Mapping[str, str] = attrs.field(factory=dict)
+    #: `table.column` that names a row of another table by a number of a sequence -> that table's
+    #: `table.column`: rows that are merged into another database get new numbers there.
+    references: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class Transaction(Protocol):

@@ -16,7 +16,7 @@ from accelerate_core.protocols import Migration, TableSet
 
 ENERGY = TableSet(
     namespace="energy",
-    migrations=(Migration(version=1, sql="CREATE TABLE energy_samples (taken TIMESTAMP, j DOUBLE)"),),
+    migrations=(Migration(version=1, sql="CREATE TABLE energy_samples (taken DATE, j DOUBLE)"),),
     meanings={"energy_samples": "One row for each sample.", "energy_samples.j": "Energy [J]"},
 )
 
@@ -45,7 +45,7 @@ def test_units_and_what_nobody_described_show() -> None:
     *_, own = describe([ENERGY])
     assert (own.name, own.namespace, own.is_view) == ("energy_samples", "energy", False)
     assert own.columns == (
-        Column("taken", "TIMESTAMP", None, None),
+        Column("taken", "DATE", None, None),
         Column("j", "DOUBLE", "J", "Energy"),
     )
 

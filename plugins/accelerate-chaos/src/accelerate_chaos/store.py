@@ -91,7 +91,10 @@ _MEANINGS = {
 }
 
 TABLES = TableSet(
-    namespace="chaos", migrations=(Migration(version=1, sql=_V1),), meanings=_MEANINGS
+    namespace="chaos",
+    migrations=(Migration(version=1, sql=_V1),),
+    meanings=_MEANINGS,
+    references={"chaos_faults.row_id": "chaos_rows.id"},
 )
 
 _ROW = """

@@ -26,7 +26,6 @@ _held_guard = threading.Lock()
 
 #: Statements may read and write the database and nothing else of this machine.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
@@ -37,10 +36,13 @@ def real_path(path: str | Path) -> Path:
     return Path(path).expanduser().resolve()
 
 
-def open_writer(path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
+def open_writer(
+    path: Path, wait_s: float, *, folder: Path | None = None
+) -> duckdb.DuckDBPyConnection:
     """Open `path` for writing, once in this process; give it back with `release`.
 
-    StoreError when it cannot be, or when it stays locked for `wait_s` seconds.
+    Statements may also use what is in `folder`. StoreError when it cannot be opened, or when it
+    stays locked for `wait_s` seconds.
     """
     deadline = time.monotonic() + wait_s
     while not _claim(path):
@@ -49,7 +51,10 @@ def open_writer(path: Path, wait_s: float) -> duckdb.DuckDBPyConnection:
         time.sleep(_POLL_S)
     try:
         _check_place(path)
-        return _connect(path, deadline, wait_s)
+        connection = _connect(path, deadline, wait_s)
+        if folder is not None:
+            connection.execute("SET allowed_directories = ?", [[f"{folder}/"]])
+        return _configure(connection)
     except BaseException:
         release(path)
         raise
@@ -85,6 +90,12 @@ def remove(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.unlink()
         path.with_name(path.name + ".wal").unlink()
+
+
+def size(path: Path) -> int:
+    """Return the bytes of a database with its log."""
+    places = (path, path.with_name(path.name + ".wal"))
+    return sum(place.stat().st_size for place in places if place.exists())
 
 
 def _claim(path: Path) -> bool:
@@ -128,7 +139,7 @@ def _connect(path: Path, deadline: float, wait_s: float) -> duckdb.DuckDBPyConne
                 raise faults.locked(path, pid or _writer_pid(path), wait_s) from error
             time.sleep(_POLL_S)
         else:
-            return _configure(connection)
+            return connection
 
 
 def _writer_pid(path: Path) -> int | None:
@@ -137,5 +148,6 @@ def _writer_pid(path: Path) -> int | None:
 
 
 def _configure(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

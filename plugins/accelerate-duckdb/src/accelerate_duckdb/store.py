@@ -16,6 +16,7 @@ from accelerate_core.protocols import Table, TableSet, Transaction
 from accelerate_core.types import Connection, Measurement, RunInfo, RunSummary
 
 from . import migrations, opening, rows
+from .bulk import insert_rows
 from .reader import Reader
 from .server import QueryServer
 from .writer import Writer, WriteTransaction
@@ -84,6 +85,37 @@ class DuckDbStore:
         def insert(connection: duckdb.DuckDBPyConnection) -> int:
             row["cell_id"] = _cell_id(connection, cell)
             return _insert(connection, "webnn_webgpu_performance", row)
+
+        return self._write(insert)
+
+    def save_measurements(self, measurements: Sequence[Measurement]) -> int:
+        """Insert many measurements as one, in order, and return how many were.
+
+        StoreError when an id is taken; then nothing is stored.
+        """
+        return self._save_all(measurements)
+
+    def add(self, runs: Sequence[RunInfo], measurements: Sequence[Measurement]) -> int:
+        """Insert what is not there yet, as one, and return how many measurements were new."""
+        return self._save_all(measurements, runs=runs, conflict="ON CONFLICT DO NOTHING")
+
+    def _save_all(
+        self,
+        measurements: Sequence[Measurement],
+        *,
+        runs: Sequence[RunInfo] = (),
+        conflict: str = "",
+    ) -> int:
+        run_rows = [rows.run_row(run) for run in runs]
+        found = [rows.measurement_row(one) for one in measurements]
+        cells = {one.cell: rows.cell_row(one.cell) for one in measurements}
+
+        def insert(connection: duckdb.DuckDBPyConnection) -> int:
+            insert_rows(connection, "runs", run_rows, conflict=conflict)
+            ids = {cell: _cell_id(connection, row) for cell, row in cells.items()}
+            for one, row in zip(measurements, found, strict=True):
+                row["cell_id"] = ids[one.cell]
+            return insert_rows(connection, "webnn_webgpu_performance", found, conflict=conflict)
 
         return self._write(insert)
 
@@ -185,5 +217,5 @@ def _upsert(
 
 
 def _cell_id(connection: duckdb.DuckDBPyConnection, cell: rows.Row) -> int:
-    known = connection.execute("SELECT id FROM cells WHERE key = ?", [cell["key"]]).fetchone()
-    return int(known[0]) if known else _insert(connection, "cells", cell)
+    known = connection.execute("SELECT id FROM cells WHERE key = ?", [cell["key"]]).fetchall()
+    return int(known[0][0]) if known else _insert(connection, "cells", cell)
