@@ -93,6 +93,7 @@ _COLUMNS = """
     batch_size, sequence_length, device_type, is_software, adapter_info, system, again_of,
     scenario
 """
+_AGAIN_OF = [name.strip() for name in _COLUMNS.split(",")].index("again_of")
 
 
 def read_series(
@@ -136,7 +137,7 @@ def read_series(
 def _points(rows: Sequence[tuple[Any, ...]]) -> tuple[Point, ...]:
     points: dict[str, list[Point]] = {}
     for row in rows:
-        points.setdefault(row[-1] or row[5], []).append(_point(row))
+        points.setdefault(row[_AGAIN_OF] or row[5], []).append(_point(row))
     return tuple(alike[0] if len(alike) == 1 else _pooled(alike) for alike in points.values())
 
 

@@ -19,7 +19,7 @@ class WatchSettings:
     """Configure which changes are looked for, and whether one fails a run."""
 
     #: Metrics that are looked at; docs/insights.md lists them.
-    metrics: tuple[str, ...] = ("latency_ms", "memory_usage_mb")
+    metrics: tuple[str, ...] = ("latency_ms", "inference_time_ms", "memory_usage_mb")
     #: Least change that matters, relative.
     min_effect: float = attrs.field(
         default=0.05, validator=[validators.ge(0.005), validators.le(1.0)]
