@@ -127,7 +127,9 @@ def shift(values: Floats, last: int, floor: float) -> Shift:
     fit.improve(shifted, 2)
     gain = fit.likelihood(fit.residuals(shifted)) - without
     level_error = fit.scale / (1 - fit.phi) / np.sqrt(before)
-    error = np.sqrt(fit.scale**2 / information + level_error**2)
+    # Weights overstate what Student's t tells of a level: its information is this share of theirs.
+    known = (_NU + 1) / (_NU + 3)
+    error = np.sqrt((fit.scale**2 / information + level_error**2) / known)
     return Shift(
         score=np.sqrt(2 * np.maximum(gain, 0.0)),
         delta=delta[:, 0],
