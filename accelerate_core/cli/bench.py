@@ -43,7 +43,24 @@ def bench(
         typer.Option(help="32, 16 or 8: the same as fp32, fp16, int8. Repeatable."),
     ] = None,
     sequence_length: Annotated[int, typer.Option(help="Tokens per item, for text.")] = 32,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="single_stream, multi_stream, server, offline. Repeatable. [single_stream]"
+        ),
+    ] = None,
+    streams: Annotated[int, typer.Option(help="Requests at once, for multi_stream.")] = 8,
+    rate: Annotated[
+        str | None, typer.Option(help="Requests a second, for server; max: the highest in time.")
+    ] = None,
+    latency_bound: Annotated[
+        str | None, typer.Option(help="How late an answer may be, for server.")
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Timed runs per cell.")] = 20,
+    interval: Annotated[
+        str | None,
+        typer.Option(metavar="PERCENT", help="2%: go on until the median is sure within 2 %."),
+    ] = None,
     warmup: Annotated[int, typer.Option(help="Runs before the timed ones.")] = 1,
     budget: Annotated[str, typer.Option(help="Time for the timed runs of a cell.")] = "10s",
     required: Annotated[
@@ -100,9 +117,14 @@ def bench(
                 "batch_sizes": batch or [1],
                 "precisions": [*(precision or ()), *map(_precision, bits or ())] or ["fp32"],
                 "sequence_length": sequence_length,
+                "scenario": scenario or ["single_stream"],
+                "streams": streams,
+                "rate": _number(rate) if rate is not None else None,
+                "latency_bound": _number(latency_bound) if latency_bound is not None else None,
                 "repeats": repeats,
+                "interval": _number(interval) if interval is not None else None,
                 "warmup": warmup,
-                "budget": _duration(budget),
+                "budget": _number(budget),
                 # Who names a browser wants it; a star takes what is there.
                 "required": required or [one for one in targets if not one.endswith("*")],
                 "fallback": fallback or [],
@@ -154,7 +176,7 @@ def _precision(bits: int) -> str:
     return names[bits]
 
 
-def _duration(text: str) -> str | float:
+def _number(text: str) -> str | float:
     return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else text
 
 

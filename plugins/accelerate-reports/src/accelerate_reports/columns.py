@@ -63,6 +63,20 @@ def _measure(
     )
 
 
+def _between(title: str, name: str, help: str) -> Column:
+    low, high = f"latency_{name}_low_ms", f"latency_{name}_high_ms"
+
+    def text(row: Row) -> str:
+        ends = getattr(row, low), getattr(row, high)
+        return UNKNOWN if None in ends else "\N{EN DASH}".join(map(short, ends))
+
+    return Column(title=title, unit="ms", help=help, text=text)
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
 def _count(title: str, number: Callable[[Row], int | None], help: str) -> Column:
     def text(row: Row) -> str:
         value = number(row)
@@ -96,6 +110,11 @@ COLUMNS: dict[str, Column] = {
     "precision": Column(title="precision", text=lambda row: row.precision),
     "batch_size": _count("batch", lambda row: row.batch_size, "items in one request"),
     "sequence_length": _count("tokens", lambda row: row.sequence_length, "length of each item"),
+    "scenario": Column(
+        title="scenario",
+        help="how requests arrive",
+        text=lambda row: row.scenario,
+    ),
     "target": Column(
         title="target",
         help="backend and browser; asked -> used where a fallback ran",
@@ -114,11 +133,32 @@ COLUMNS: dict[str, Column] = {
     "latency": _measure(
         "latency", "ms", lambda row: row.latency_ms, "median from submit to result"
     ),
+    "interval": _measure(
+        "\N{PLUS-MINUS SIGN}",
+        "%",
+        lambda row: _percent(row.interval_reached),
+        "how far the 95 % interval of the median latency goes, from 6 independent samples on",
+    ),
     "p90": _measure(
         "p90", "ms", lambda row: row.latency_p90_ms, "90th percentile, from 10 samples on"
     ),
     "p95": _measure(
         "p95", "ms", lambda row: row.latency_p95_ms, "95th percentile, from 20 samples on"
+    ),
+    "p99": _measure(
+        "p99", "ms", lambda row: row.latency_p99_ms, "99th percentile, from 100 samples on"
+    ),
+    "p90_interval": _between("p90, 95 %", "p90", "95 % interval, from 36 samples on"),
+    "p95_interval": _between("p95, 95 %", "p95", "95 % interval, from 72 samples on"),
+    "p99_interval": _between("p99, 95 %", "p99", "95 % interval, from 367 samples on"),
+    "rate": _measure(
+        "rate", "req/s", lambda row: row.rate, "requests a second of the server scenario"
+    ),
+    "within": _measure(
+        "in time",
+        "%",
+        lambda row: _percent(row.within),
+        "requests of the server scenario answered within the bound",
     ),
     "samples": _count("n", lambda row: row.sample_count or None, "number of samples"),
     "inference": _measure(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -19,6 +19,10 @@ SOFTWARE_NOTE = (
     "Compare such rows with each other, never with real hardware."
 )
 FALLBACK_NOTE = "a -> b: a was asked for and not to be had; the configured fallback b ran instead."
+
+#: The part of all cores that others may take before readers are told: processes here, and
+#: other machines of the same host.
+BUSY, STOLEN = 0.1, 0.02
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +54,56 @@ def warnings(rows: Sequence[Row], *, is_interrupted: bool) -> tuple[str, ...]:
         "The run was interrupted: cells that had not begun are skipped.": is_interrupted,
         "Nothing was measured.": not any(row.sample_count for row in rows),
     }
-    return tuple(text for text, holds in found.items() if holds)
+    said = tuple(text for text, holds in found.items() if holds)
+    return (*said, *_noise(rows), *_doubts(rows))
+
+
+def _noise(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what else the machine did, at its worst, and while which rows were measured."""
+    busy = [row for row in rows if _of_cores(row, row.other_cores) >= BUSY]
+    if busy:
+        worst = max(busy, key=lambda row: row.other_cores or 0)
+        most = f"{_up_to(busy)}{short(worst.other_cores)} of {worst.cores} cores"
+        yield f"The machine was busy: other processes used {most} ({_which(busy)})."
+    stolen = [row for row in rows if _of_cores(row, row.stolen_cores) >= STOLEN]
+    if stolen:
+        worst = max(stolen, key=lambda row: row.stolen_cores or 0)
+        most = f"{_up_to(stolen)}{short(worst.stolen_cores)} of {worst.cores} cores"
+        yield f"The host gave {most} to other machines (steal time; {_which(stolen)})."
+    if held := [row for row in rows if row.throttled_s]:
+        yield f"The container was held back at its CPU limit ({_which(held)})."
+    if hot := [row for row in rows if row.slowed_count]:
+        yield f"Cores were slowed because they were hot ({_which(hot)})."
+
+
+def _doubts(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what was left out of samples, and where they say less than they seem to."""
+    if warm := [row for row in rows if row.warmup_count]:
+        counts = sorted({row.warmup_count for row in warm})
+        first = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+        yield f"Warm-up: the first samples ({first}) were slower and are left out ({_which(warm)})."
+    if changed := [row for row in rows if row.level_change]:
+        worst = max(changed, key=lambda row: abs(row.level_change or 0))
+        most = f"{_up_to(changed)}{100 * (worst.level_change or 0):+.0f} %"
+        yield f"Not steady: latency changed its level by {most} ({_which(changed)})."
+    if wide := [row for row in rows if row.interval_asked and row.ended_by != "interval"]:
+        asked = f"\N{PLUS-MINUS SIGN}{100 * (wide[0].interval_asked or 0):g} %"
+        yield f"The interval asked for, {asked}, was not reached in time ({_which(wide)})."
+    if broken := [row for row in rows if row.holds is False]:
+        yield f"The latency bound was not kept ({_which(broken)})."
+
+
+def _of_cores(row: Row, used: float | None) -> float:
+    return used / row.cores if used and row.cores else 0.0
+
+
+def _up_to(rows: Sequence[Row]) -> str:
+    return "up to " if len(rows) > 1 else ""
+
+
+def _which(rows: Sequence[Row]) -> str:
+    names = tuple(dict.fromkeys(row.where for row in rows))
+    return ", ".join(names) if len(names) <= 3 else f"{len(rows)} cells"
 
 
 def problems(rows: Sequence[Row]) -> tuple[Problem, ...]:

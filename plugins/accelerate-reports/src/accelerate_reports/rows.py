@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 import re
-import statistics
 from collections.abc import Iterable, Sequence
 
 import attrs
 
-from accelerate_core.types import AdapterInfo, Cell, CellStatus, Measurement, RunSummary
+from accelerate_core.measuring import sampling
+from accelerate_core.types import (
+    SINGLE_STREAM,
+    AdapterInfo,
+    Cell,
+    CellStatus,
+    Estimate,
+    Measurement,
+    RunSummary,
+)
 
 #: What stands for an unknown value wherever people read.
 UNKNOWN = "\N{EN DASH}"
-
-#: Below these counts a percentile would be decided by one sample alone.
-MIN_SAMPLES_P90 = 10
-MIN_SAMPLES_P95 = 20
 
 # Control characters (a terminal would obey them), marks that turn the direction of what follows,
 # lone surrogates (no encoder takes them) and what XML 1.0 forbids. Tab, newline and carriage
@@ -44,6 +48,7 @@ class Row:
     precision: str
     batch_size: int
     sequence_length: int | None
+    scenario: str
     target: str  #: what ran, or was to run
     fell_back_from: str | None  #: what was asked for, when a fallback ran instead
     status: CellStatus
@@ -59,8 +64,17 @@ class Row:
     is_cached: bool | None
     sample_count: int
     latency_ms: float | None
+    latency_low_ms: float | None  #: 95 % interval of the median
+    latency_high_ms: float | None
     latency_p90_ms: float | None
+    latency_p90_low_ms: float | None
+    latency_p90_high_ms: float | None
     latency_p95_ms: float | None
+    latency_p95_low_ms: float | None
+    latency_p95_high_ms: float | None
+    latency_p99_ms: float | None
+    latency_p99_low_ms: float | None
+    latency_p99_high_ms: float | None
     inference_time_ms: float | None
     throughput_items_per_second: float | None
     relative_l2: float | None
@@ -87,6 +101,23 @@ class Row:
     error_where: str | None
     error_accepted: str | None
     remedy: str | None
+    effective_count: float | None  #: independent samples that would say as much
+    spread: float | None  #: width of the middle half of the samples, relative
+    ended_by: str | None
+    interval_asked: float | None  #: 0.02 is ±2 %
+    interval_reached: float | None
+    warmup_count: int  #: samples left out at the beginning
+    level_change: float | None  #: relative, that is left in the samples
+    rate: float | None  #: requests a second of the server scenario
+    within: float | None  #: share of them answered within the bound, with its 95 % interval
+    within_low: float | None
+    within_high: float | None
+    holds: bool | None  #: whether any rate kept the bound
+    cores: int | None
+    other_cores: float | None  #: that other processes kept busy
+    stolen_cores: float | None
+    throttled_s: float | None
+    slowed_count: int | None
 
     @property
     def where(self) -> str:
@@ -125,11 +156,17 @@ def row(measurement: Measurement) -> Row:
     cell, worker, phases = measurement.cell, measurement.worker, measurement.phases
     error = measurement.error
     samples = measurement.samples_ms
+    # What older versions measured says no more than its samples do.
+    taken = measurement.sampling or sampling.describe(samples)
+    known = taken.percentiles
+    noise = taken.noise
+    within = taken.within
     return Row(
         model=one_line(cell.model),
         precision=one_line(cell.precision),
         batch_size=cell.batch_size,
         sequence_length=cell.sequence_length,
+        scenario=str(cell.scenario),
         target=one_line(str(cell.target)),
         fell_back_from=_text(measurement.fell_back_from),
         status=measurement.status,
@@ -145,8 +182,13 @@ def row(measurement: Measurement) -> Row:
         is_cached=measurement.is_cached,
         sample_count=len(samples),
         latency_ms=measurement.latency_ms,
-        latency_p90_ms=_percentile(samples, 90, MIN_SAMPLES_P90),
-        latency_p95_ms=_percentile(samples, 95, MIN_SAMPLES_P95),
+        latency_low_ms=known["p50"].low if "p50" in known else None,
+        latency_high_ms=known["p50"].high if "p50" in known else None,
+        **{
+            f"latency_{name}_{end}ms": value
+            for name in ("p90", "p95", "p99")
+            for end, value in _ends(known.get(name)).items()
+        },
         inference_time_ms=measurement.inference_time_ms,
         throughput_items_per_second=measurement.throughput_items_per_second,
         relative_l2=measurement.relative_l2,
@@ -165,6 +207,23 @@ def row(measurement: Measurement) -> Row:
         error_where=_text(error.where) if error else None,
         error_accepted=_text(", ".join(error.accepted)) if error else None,
         remedy=_text(error.hint) if error else None,
+        effective_count=taken.effective_count if samples else None,
+        spread=taken.spread,
+        ended_by=taken.ended_by if measurement.sampling else None,
+        interval_asked=taken.interval,
+        interval_reached=taken.reached,
+        warmup_count=len(taken.warmup_ms),
+        level_change=taken.level_change,
+        rate=taken.rate,
+        within=within and within.value,
+        within_low=within and within.low,
+        within_high=within and within.high,
+        holds=any(one.holds for one in taken.trials) if taken.trials else None,
+        cores=noise and noise.cores,
+        other_cores=noise and noise.other_cores,
+        stolen_cores=noise and noise.stolen_cores,
+        throttled_s=noise and noise.throttled_s,
+        slowed_count=noise and noise.slowed_count,
     )
 
 
@@ -195,13 +254,18 @@ CONDITIONS = {
     "precision": "{}",
     "batch_size": "batch {}",
     "sequence_length": "{} tokens",
+    "scenario": "{}",
 }
 
 
 def conditions(cell: Cell | Row, names: Iterable[str] = CONDITIONS) -> str:
     """Name what a cell is besides its target; unknown parts are left out."""
     values = [(CONDITIONS[name], getattr(cell, name)) for name in names]
-    return ", ".join(words.format(one_line(str(value))) for words, value in values if value)
+    return ", ".join(
+        words.format(one_line(str(value)))
+        for words, value in values
+        if value and str(value) != str(SINGLE_STREAM)  # what goes without saying
+    )
 
 
 def varying(cells: Iterable[Cell | Row]) -> tuple[str, ...]:
@@ -240,7 +304,7 @@ def _adapter(adapter: AdapterInfo) -> str | None:
     return _text(adapter.description or " ".join(part for part in parts if part))
 
 
-def _percentile(samples: Sequence[float], percent: int, min_samples: int) -> float | None:
-    if len(samples) < min_samples:
-        return None
-    return statistics.quantiles(samples, n=100, method="inclusive")[percent - 1]
+def _ends(estimate: Estimate | None) -> dict[str, float | None]:
+    if estimate is None:
+        return {"": None, "low_": None, "high_": None}
+    return {"": estimate.value, "low_": estimate.low, "high_": estimate.high}

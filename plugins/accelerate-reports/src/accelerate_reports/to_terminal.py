@@ -33,7 +33,11 @@ SHOWN = (
     "status",
     "device",
     "latency",
+    "interval",
     "p95",
+    "p99",
+    "rate",
+    "within",
     "samples",
     "inference",
     "throughput",
@@ -43,7 +47,18 @@ SHOWN = (
     "cached",
 )
 #: Left out one after the other until the table fits. The rest is always shown.
-DISPENSABLE = ("cached", "p95", "memory", "load", "throughput", "inference")
+DISPENSABLE = (
+    "cached",
+    "p95",
+    "p99",
+    "memory",
+    "load",
+    "throughput",
+    "interval",
+    "inference",
+    "rate",
+    "within",
+)
 #: Columns that may be wrapped, and the width up to which they are not.
 WRAPPED = {"model": 20, "target": 29}
 
