@@ -40,6 +40,7 @@ class Question:
     model: str
     task: str | None
     sequence_length: int | None
+    scenario: str  #: how requests arrived
 
 
 @attrs.frozen(kw_only=True)
@@ -87,9 +88,9 @@ _JUDGED = """
 WITH asked AS MATERIALIZED (
     SELECT
         machine, run_id, cell_id, timestamp, status, model_name AS model, model_type AS task,
-        platform, engine, browser, precision, batch_size, sequence_length, is_software,
-        browser_version, engine_version, model_sha256, device_type, adapter_info, threads,
-        relative_l2, tolerance, fell_back_from, {metrics}
+        platform, engine, browser, precision, batch_size, sequence_length, scenario,
+        is_software, browser_version, engine_version, model_sha256, device_type, adapter_info,
+        threads, relative_l2, tolerance, fell_back_from, {metrics}
     FROM webnn_webgpu_performance JOIN machines USING (run_id)
     WHERE NOT coalesce(simulation_mode, false) AND status <> 'skipped' AND {condition}
 ), installed AS (
@@ -97,11 +98,11 @@ WITH asked AS MATERIALIZED (
         machine, platform, engine, browser,
         arg_max({{'browser': browser_version, 'engine': engine_version}}, timestamp) AS now
     FROM webnn_webgpu_performance JOIN machines USING (run_id)
-    WHERE status = 'ok' AND NOT coalesce(simulation_mode, false)
+    WHERE status IN ('ok', 'mismatch') AND NOT coalesce(simulation_mode, false)
     GROUP BY ALL
 ), files AS (
     SELECT model, precision, arg_max(model_sha256, timestamp) AS sha256
-    FROM asked WHERE status = 'ok' GROUP BY ALL
+    FROM asked WHERE status IN ('ok', 'mismatch') GROUP BY ALL
 ), judged AS MATERIALIZED (
     SELECT
         asked.*,
@@ -130,15 +131,16 @@ _SQL = """, tries AS (
     FROM asked GROUP BY ALL
 ), reliability AS (
     SELECT
-        machine, ran.is_software AS is_software, model, sequence_length, backend AS platform,
+        machine, ran.is_software AS is_software, model, sequence_length, scenario,
+        backend AS platform,
         ran.engine AS engine, browser, precision, batch_size,
         sum(tries)::BIGINT AS tries, sum(successes)::BIGINT AS successes
     FROM tries JOIN cells ON cells.id = cell_id
     WHERE ran IS NOT NULL GROUP BY ALL
 ), measured AS (
     SELECT
-        machine, is_software, model, sequence_length, platform, engine, browser, precision,
-        batch_size,
+        machine, is_software, model, sequence_length, scenario, platform, engine, browser,
+        precision, batch_size,
         arg_max(task, timestamp) AS task,
         count(DISTINCT run_id) FILTER (is_current AND NOT is_wrong) AS runs,
         count(*) FILTER (is_current AND NOT is_wrong) AS measurements,
@@ -163,6 +165,7 @@ _SQL = """, tries AS (
 )
 SELECT
     ranked.machine, ranked.is_software, ranked.model, task, ranked.sequence_length,
+    ranked.scenario,
     ranked.platform, ranked.engine, ranked.browser, ranked.precision, ranked.batch_size,
     runs, measurements, old, wrong, coalesce(tries, 0), coalesce(successes, 0),
     relative_l2, tolerance, browser_version, engine_version, device_type, adapter_info,
@@ -170,7 +173,7 @@ SELECT
 FROM ranked LEFT JOIN reliability
     ON reliability.machine = ranked.machine AND reliability.model = ranked.model
     AND reliability.platform = ranked.platform AND reliability.precision = ranked.precision
-    AND reliability.batch_size = ranked.batch_size
+    AND reliability.batch_size = ranked.batch_size AND reliability.scenario = ranked.scenario
     AND reliability.is_software IS NOT DISTINCT FROM ranked.is_software
     AND reliability.sequence_length IS NOT DISTINCT FROM ranked.sequence_length
     AND reliability.engine IS NOT DISTINCT FROM ranked.engine
@@ -217,7 +220,7 @@ def candidates(
 
 
 def _candidate(row: tuple[Any, ...], metrics: Sequence[str]) -> Candidate:
-    (machine, is_software, model, task, length, *rest) = row
+    (machine, is_software, model, task, length, scenario, *rest) = row
     backend, engine, browser, precision, batch, runs, measurements, old, wrong, *rest = rest
     tries, successes, relative_l2, tolerance, browser_version, engine_version, *rest = rest
     device_type, adapter, threads, first, last, *numbers = rest
@@ -229,6 +232,7 @@ def _candidate(row: tuple[Any, ...], metrics: Sequence[str]) -> Candidate:
             model=model,
             task=task,
             sequence_length=length,
+            scenario=scenario,
         ),
         backend=backend,
         engine=engine,

@@ -29,7 +29,7 @@ _HEADER = "# Kept by accel optimize. SHA-256 of the file that it wrote: "
 _QUERY = """
 SELECT
     model, task, sequence_length, platform, engine, browser, precision, batch_size, is_software,
-    threads, run_id, is_wrong, latency_ms, throughput_items_per_second
+    threads, run_id, is_wrong, latency_ms, throughput_items_per_second, scenario
 FROM judged
 WHERE is_current AND machine = (SELECT arg_max(machine, timestamp) FROM judged)
 ORDER BY timestamp
@@ -157,6 +157,7 @@ def _row(row: tuple[Any, ...]) -> Row:
         is_wrong=row[11],
         latency_ms=row[12],
         throughput=row[13],
+        scenario=row[14],
     )
 
 

@@ -30,6 +30,7 @@ class Row:
     model: str
     task: str | None
     sequence_length: int | None
+    scenario: str
     target: Target  #: that it ran on
     precision: str
     batch_size: int
@@ -95,6 +96,7 @@ def _is_asked(row: Row, benchmark: BenchmarkConfig) -> bool:
         and row.precision in benchmark.precisions
         and row.batch_size in benchmark.batch_sizes
         and row.sequence_length in (None, benchmark.sequence_length)
+        and row.scenario in map(str, benchmark.scenarios())
         and any(row.target.backend == one.backend for one in benchmark.targets)
     )
 
@@ -120,6 +122,8 @@ def _grouped(
         words = [row.model, *(str(part) for part in context(row) if part is not None)]
         if row.sequence_length:
             words.append(f"x{row.sequence_length}")
+        if row.scenario != "single_stream":
+            words.append(row.scenario)
         if row.is_software:
             words.append("(software adapter)")
         grouped.setdefault(chosen, {}).setdefault(" ".join(words), {})[row.run_id] = measured

@@ -133,6 +133,7 @@ def _row(answer: Answer, time_range: str, created: datetime) -> dict[str, Any]:
             {
                 "time_range": time_range,
                 "sequence_length": answer.question.sequence_length,
+                "scenario": answer.question.scenario,
                 "runs": chosen.runs if chosen else 0,
                 **(data["choices"][0]["conditions"] if chosen else {}),
                 "refused": data["refused"],

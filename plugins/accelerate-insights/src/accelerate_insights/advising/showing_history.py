@@ -104,7 +104,8 @@ def _target(label: Label) -> str:
     length = f" x{label.sequence_length}" if label.sequence_length else ""
     adapter = " (software)" if label.is_software else ""
     batch = f" batch {label.batch_size}" if label.batch_size != 1 else ""
-    return f"{label.where} {label.precision}{batch}{length}{adapter}"
+    scenario = f" {label.scenario}" if label.scenario != "single_stream" else ""
+    return f"{label.where} {label.precision}{batch}{length}{scenario}{adapter}"
 
 
 def print_history(console: Console, trends: Sequence[Trend]) -> None:

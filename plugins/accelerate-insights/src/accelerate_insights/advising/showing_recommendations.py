@@ -31,6 +31,8 @@ def _one(answer: Answer, says_machine: bool) -> Iterator[RenderableType]:
     parts = [question.model, answer.objective.name, _KINDS[question.is_software]]
     if question.sequence_length:
         parts.append(f"{question.sequence_length} tokens")
+    if question.scenario != "single_stream":
+        parts.append(question.scenario)
     if says_machine:
         parts.append(f"machine {question.machine}")
     yield Text(", ".join(parts), style="bold")
