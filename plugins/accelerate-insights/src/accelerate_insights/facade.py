@@ -101,3 +101,33 @@ class Insights:
         from .advising.optimizing import optimize
 
         return optimize(self.results, Path(config), time_range=time_range, is_dry=dry_run)
+
+    def create_performance_visualization(
+        self,
+        metrics: Sequence[str] = ("latency_ms",),
+        days: float = 30,
+        output_file: str | Path = "performance.html",
+    ) -> Path:
+        """Draw metrics over time, their distributions, backends by browsers; return the path.
+
+        The ending chooses PNG, SVG or a page that needs no network. ConfigError for a metric or
+        an ending nobody knows; StoreError when nothing was measured in that time.
+        """
+        from .picturing.drawing import create_performance_visualization
+
+        return create_performance_visualization(self.results, metrics, days, output_file)
+
+    def generate_performance_report(
+        self,
+        days: float = 30,
+        output_format: str = "markdown",
+        output_file: str | Path | None = None,
+    ) -> str | Path:
+        """Say what changed, trends, grades, noise and what is missing, over the last `days`.
+
+        The format is markdown, html, json or pdf. Returns the text, or the path of `output_file`.
+        ConfigError for a format nobody knows; BackendUnavailable for a PDF without a browser.
+        """
+        from .picturing.report import generate_performance_report
+
+        return generate_performance_report(self.results, days, output_format, output_file)

@@ -25,7 +25,7 @@ from .ratings import Speed
 #: By the end of the file's name.
 PICTURES = (".png", ".svg", ".html")
 #: Changes are looked for in this many series, those that moved most, and their latest points.
-LOOKED_AT = 100
+LOOKED_AT = 60
 _LOOKED_BACK = 240
 #: A series of fewer points has no levels that could be told apart.
 _FEWEST = 6
@@ -62,38 +62,34 @@ def _look(results: Results, since: datetime, looked_at: Sequence[Line]) -> list[
     if not looked_at:
         return []
     ids = {line.id for line in looked_at}
-    series = read_series(
-        results,
-        Where(since=since, series_keys=tuple({line.key for line in looked_at})),
-        tuple({line.metric.name for line in looked_at}),
-    )
-    latest: list[Series] = [
-        attrs.evolve(one, points=one.points[-_LOOKED_BACK:])
-        for one in series
-        if (one.key, one.machine, one.metric.name) in ids
-    ]
+    latest: list[Series] = []
+    for metric in dict.fromkeys(line.metric.name for line in looked_at):
+        keys = tuple({line.key for line in looked_at if line.metric.name == metric})
+        latest += [
+            attrs.evolve(one, points=one.points[-_LOOKED_BACK:])
+            for one in read_series(results, Where(since=since, series_keys=keys), (metric,))
+            if (one.key, one.machine, metric) in ids
+        ]
     return detected(latest)
 
 
 def draw(results: Results, gathered: Gathered, metrics: Sequence[str]) -> list[Plot]:
     """Return every picture for which there is anything to draw, the most telling first."""
+    of = {name: [one for one in gathered.lines if one.metric.name == name] for name in metrics}
+    shown = {name: plots.chosen(mine, gathered.known) for name, mine in of.items() if mine}
+    every = [line for mine in shown.values() for line in mine]
+    # All metrics at once: going through a million measurements takes most of the time.
+    at = spots(results, gathered.since, every) if every else {}
+    spread = quantiles(results, gathered.since, every, plots.QUANTILES) if every else {}
     made: list[Plot | None] = []
-    for name in metrics:
-        mine = [line for line in gathered.lines if line.metric.name == name]
-        shown = plots.chosen(mine, gathered.known)
-        if not shown:
-            continue
-        left_out = len(mine) - len(shown)
-        at = spots(results, gathered.since, shown)
-        made.append(plots.over_time(shown, at, gathered.known, left_out))
-        spread = quantiles(results, gathered.since, shown, plots.QUANTILES)
-        made.append(plots.distributions(shown, spread, left_out))
+    for name, mine in shown.items():
+        left_out = len(of[name]) - len(mine)
+        made.append(plots.over_time(mine, at, gathered.known, left_out))
+        made.append(plots.distributions(mine, spread, left_out))
     made.append(plots.heat(gathered.speeds))
     for name in metrics:
         if name in ("throughput_items_per_second", "memory_usage_mb"):
-            made.append(
-                plots.by_batch([line for line in gathered.lines if line.metric.name == name])
-            )
+            made.append(plots.by_batch(of[name]))
     return [plot for plot in made if plot is not None]
 
 

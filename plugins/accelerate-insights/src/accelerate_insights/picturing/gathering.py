@@ -36,9 +36,9 @@ class Line:
     family: str | None
     count: int
     median: float
-    first: float  #: median of the first third of the time
-    last: float  #: median of the last third
-    variation: float  #: median distance from the median, over the median
+    first: float  #: median in the first third of all the time; of all, where nothing was there
+    last: float  #: median in the last third
+    variation: float  #: half of what the middle half of the points spans, over the median
 
     @property
     def id(self) -> tuple[str, str, str]:
@@ -67,46 +67,58 @@ class Spot:
 
 _LABEL = (
     "model_name, model_type, platform, engine, browser, precision, batch_size, sequence_length,"
-    " device_type, is_software, adapter_info, model_family"
+    " device_type, is_software, adapter_info"
 )
 
 
 def lines(results: Results, since: datetime, metrics: Sequence[str]) -> list[Line]:
     """Return a summary of every series that has a point since then."""
-    labels = ", ".join(f"arg_max({name}, row_id)" for name in _LABEL.split(", "))
     table = results.query(
         f"""
-        WITH chosen AS (
-            SELECT *, epoch_us(timestamp) AS us FROM time_series_performance
-            WHERE timestamp >= ? AND metric IN ({_marks(metrics)}) AND isfinite(value)
-        ), spans AS (
-            SELECT series_key, machine, metric, min(us) AS begun,
-                (max(us) - min(us)) // 3 AS third FROM chosen GROUP BY ALL
+        WITH span AS (
+            SELECT epoch_us(min(timestamp)) AS a, epoch_us(max(timestamp)) AS b
+            FROM webnn_webgpu_performance WHERE timestamp >= ?
         )
-        SELECT series_key, machine, metric, count(*), median(value), mad(value),
-            median(value) FILTER (us <= begun + third),
-            median(value) FILTER (us >= begun + 2 * third),
-            {labels}
-        FROM chosen JOIN spans USING (series_key, machine, metric)
-        GROUP BY series_key, machine, metric ORDER BY ALL
+        SELECT series_key, machine, metric, count(*), quantile_cont(value, [0.25, 0.5, 0.75]),
+            median(value) FILTER (3 * epoch_us(timestamp) <= (SELECT 2 * a + b FROM span)),
+            median(value) FILTER (3 * epoch_us(timestamp) >= (SELECT a + 2 * b FROM span)),
+            max(row_id)
+        FROM time_series_performance
+        WHERE timestamp >= ? AND metric IN ({_marks(metrics)}) AND isfinite(value)
+        GROUP BY series_key, machine, metric ORDER BY 1, 2, 3
         """,
-        [since, *metrics],
+        [since, since, *metrics],
     )
-    return [
-        Line(
-            key=row[0],
-            machine=row[1],
-            metric=METRICS[row[2]],
-            count=row[3],
-            median=row[4],
-            variation=row[5] / abs(row[4]) if row[4] else 0.0,
-            first=row[6],
-            last=row[7],
-            label=_label(row[8:]),
-            family=row[19],
+    labels = _labels(results, {row[7] for row in table.rows})
+    found = []
+    for key, machine, metric, count, (low, middle, high), first, last, row_id in table.rows:
+        label, family = labels[row_id]
+        found.append(
+            Line(
+                key=key,
+                machine=machine,
+                metric=METRICS[metric],
+                label=label,
+                family=family,
+                count=count,
+                median=middle,
+                first=middle if first is None else first,
+                last=middle if last is None else last,
+                variation=(high - low) / 2 / abs(middle) if middle else 0.0,
+            )
         )
-        for row in table.rows
-    ]
+    return found
+
+
+def _labels(results: Results, rows: set[int]) -> dict[int, tuple[Label, str | None]]:
+    """Return what measurements are of, by the number of their row."""
+    if not rows:
+        return {}
+    table = results.query(
+        f"SELECT id, model_family, {_LABEL} FROM webnn_webgpu_performance"
+        f" WHERE id IN ({', '.join(map(str, rows))})"
+    )
+    return {row[0]: (_label(row[2:]), row[1]) for row in table.rows}
 
 
 def spots(
@@ -189,19 +201,28 @@ def speeds(results: Results, since: datetime) -> list[Speed]:
             SELECT id AS run, concat_ws('|', host->>'system', host->>'processor', host->>'cores')
                 AS machine FROM runs
         ), recent AS (
-            SELECT * FROM webnn_webgpu_performance JOIN hosts ON run = run_id
+            SELECT machine, cell_id, series_key, coalesce(is_software, false) AS is_software,
+                max(id) AS id, arg_max(
+                    {{'status': status, 'ms': latency_ms, 'id': id}}, timestamp, {_JUDGED}
+                ) AS latest
+            FROM webnn_webgpu_performance JOIN hosts ON run = run_id
             WHERE timestamp >= ? AND NOT coalesce(simulation_mode, false)
-            QUALIFY row_number() OVER (
-                PARTITION BY machine, cell_id ORDER BY timestamp DESC, id DESC
-            ) <= {_JUDGED}
+            GROUP BY ALL
+        ), each AS (
+            SELECT machine, is_software, id, unnest(latest) AS one FROM recent
+        ), judged AS (
+            SELECT machine, is_software, id, count(*) FILTER (one.status = 'ok') AS ok,
+                count(*) FILTER (one.status IN ('failed', 'mismatch')) AS failed,
+                median(one.ms) FILTER (one.status = 'ok' AND isfinite(one.ms) AND one.ms > 0) AS ms,
+                max(one.id) FILTER (one.status IN ('failed', 'mismatch')) AS failed_id
+            FROM each GROUP BY machine, is_software, id
         )
-        SELECT machine, model_name, precision, batch_size, sequence_length,
-            coalesce(model_family, model_type, 'unknown type'), platform, engine, browser,
-            coalesce(is_software, false), count(*) FILTER (status = 'ok'),
-            count(*) FILTER (status IN ('failed', 'mismatch')),
-            median(latency_ms) FILTER (status = 'ok' AND isfinite(latency_ms) AND latency_ms > 0),
-            arg_max(error->>'message', id) FILTER (status IN ('failed', 'mismatch'))
-        FROM recent GROUP BY ALL ORDER BY ALL
+        SELECT machine, p.model_name, p.precision, p.batch_size, p.sequence_length,
+            coalesce(p.model_family, p.model_type, 'unknown type'), p.platform, p.engine, p.browser,
+            judged.is_software, ok, failed, ms, bad.error->>'message'
+        FROM judged JOIN webnn_webgpu_performance AS p ON p.id = judged.id
+        LEFT JOIN webnn_webgpu_performance AS bad ON bad.id = failed_id
+        ORDER BY ALL
         """,
         [since],
     )

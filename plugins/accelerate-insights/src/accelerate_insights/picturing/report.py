@@ -138,12 +138,7 @@ def gather_report(results: Results, days: float) -> PerformanceReport:
     changed = {(one.series_key, one.machine, one.metric.name) for one in found.known}
     still = [line for line in found.lines if line.id not in changed and line.count >= 3]
     moved = sorted(still, key=lambda line: -abs(line.relative))
-    # More than chance would move it: thirds of a noisy series differ by themselves.
-    trends = [
-        line
-        for line in moved
-        if abs(line.relative) >= max(_TREND, 3 * line.variation / (line.count / 3) ** 0.5)
-    ]
+    trends = [line for line in moved if abs(line.relative) >= max(_TREND, _chance(line))]
     noisy = sorted(
         (line for line in found.lines if line.variation > NOISY), key=lambda line: -line.variation
     )
@@ -168,6 +163,14 @@ def gather_report(results: Results, days: float) -> PerformanceReport:
         remarks=_remarks(found, len(trends), len(noisy)),
         plots=tuple(draw(results, found, shown)),
     )
+
+
+def _chance(line: Line) -> float:
+    """Return how far apart medians of thirds may be by chance: four standard errors.
+
+    Those of a median are 1.25 of a mean's; 1.48 median distances are a standard deviation.
+    """
+    return 4 * 1.25 * 1.48 * line.variation * (2 / (line.count / 3)) ** 0.5
 
 
 def _cause(group: Sequence[Known]) -> str:

@@ -44,7 +44,7 @@ def over_time(
         "type": "quantitative",
         "title": unit,
         "scale": {"domain": list(extent), "nice": False, "zero": False},
-        "axis": {"grid": True, "tickCount": 5 if is_alone else 4, "format": "~g"},
+        "axis": {"grid": True, "tickCount": 5 if is_alone else 4, "format": ",~r"},
     }
     tooltip = [
         {"field": "at", "type": "temporal", "title": "UTC", "format": "%Y-%m-%d %H:%M"},
@@ -124,7 +124,7 @@ def boxes(unit: str, extent: Extent, *, is_log: bool) -> Spec:
         "type": "quantitative",
         "title": unit,
         "scale": _scale(extent, is_log=is_log),
-        "axis": {"tickCount": 6, "format": "~g", "labelOverlap": True},
+        "axis": {"tickCount": 6, "format": ",~r", "labelOverlap": True},
     }
     tooltip = [
         {"field": "label", "title": "what"},
@@ -181,7 +181,7 @@ def ecdf(labels: Sequence[str], unit: str, extent: Extent, *, is_log: bool) -> S
                 "type": "quantitative",
                 "title": unit,
                 "scale": _scale(extent, is_log=is_log),
-                "axis": {"format": "~g", "tickCount": 6},
+                "axis": {"format": ",~r", "tickCount": 6},
             },
             "y": {
                 "field": "parts",
