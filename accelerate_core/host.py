@@ -290,6 +290,15 @@ class Host:
             return (f"What changed cannot be said: {error.info.message}",)
         return tuple(note for answer in answers for note in answer or ())
 
+    def store_listeners(self, store: Store) -> Sequence[Mapping[str, Callable[[Any], None]]]:
+        """Return what plugins call with events to keep something of them, by kind of event."""
+        self.collect("listeners")
+        self.collect("analyses")
+        made: list[Mapping[str, Callable[[Any], None]]] = _guard(
+            "store_listener", lambda: self._manager.hook.store_listener(store=store)
+        )
+        return made
+
     def doctor_checks(self) -> tuple[DoctorCheck, ...]:
         """Return the checks of the loaded backends."""
         answers = self._manager.hook.doctor_checks(ctx=self.context)
