@@ -107,6 +107,10 @@ class AsyncAccelerator:
             run_id=self._run.id,
             observer=self._observe,
         )
+        known = await asyncio.to_thread(
+            host.scheduler_history, scheduler, self._store, self._run.id
+        )
+        self._runner.remember(known)
         self._durable = DurableRequests(host, self._runner, self._concrete)
         self._open.push_async_callback(self._durable.close)
         if config.pool.durable:

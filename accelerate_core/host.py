@@ -16,7 +16,7 @@ import pluggy
 
 from . import loading
 from .assets import AssetStore
-from .errors import AccelerateError, ConfigError, ModelError, PluginError, did_you_mean
+from .errors import AccelerateError, ConfigError, ModelError, PluginError, Unsupported, did_you_mean
 from .events import EVENT_TYPES
 from .hookspecs import CORE_FAMILIES, Family
 from .loading import Found, Problem
@@ -289,6 +289,23 @@ class Host:
         except AccelerateError as error:
             return (f"What changed cannot be said: {error.info.message}",)
         return tuple(note for answer in answers for note in answer or ())
+
+    def scheduler_history(self, scheduler: Any, store: Store, run_id: str) -> Mapping[str, Any]:
+        """Return the history a scheduler wants (`reads_history`); empty where there is none.
+
+        It is an advantage, no condition: what fails is logged.
+        """
+        if not getattr(scheduler, "reads_history", False):
+            return {}
+        self.collect("listeners")
+        hook = self._manager.hook.scheduler_history
+        try:
+            return _guard("scheduler_history", lambda: hook(store=store, run_id=run_id)) or {}
+        except Unsupported:
+            return {}  # a store that keeps nothing
+        except AccelerateError as error:
+            self.context.log.warning("no history for the scheduler: %s", error)
+            return {}
 
     def store_listeners(self, store: Store) -> Sequence[Mapping[str, Callable[[Any], None]]]:
         """Return what plugins call with events to keep something of them, by kind of event."""

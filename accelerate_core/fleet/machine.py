@@ -215,10 +215,14 @@ class Machine:
             self._pool.stop_idle()
 
     def _timer(self, event: ev.Timer) -> None:
-        # A scheduler may have waited for this moment.
-        self._desk.queue.open_all()
+        queue = self._desk.queue
         for whose in self._desk.alarm.due(self.fleet.now_ns, self._desk.jobs):
             job = None if isinstance(whose, Bell) else self._desk.jobs.get(whose)
+            # A scheduler may have waited for this moment.
+            if job is None:
+                queue.open_all()
+            elif job.line is not None:
+                queue.open(job.line)
             if whose is Bell.POOL:
                 self._scaling.wake()
             elif whose is Bell.QUARANTINE:

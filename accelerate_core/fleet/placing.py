@@ -150,12 +150,20 @@ class Placing:
             return True
         if isinstance(decision, Wait):
             line.is_starved = not self._pool.provide(job)
-            line.is_choosing = decision.until_ns is not None
-            if decision.until_ns is not None:
-                desk.alarm.add(max(decision.until_ns, desk.fleet.now_ns + 1), job.id)
+            self._ask_again(job, line, decision.until_ns)
             return False
         self._jobs.fail(job, policy_error("scheduler", TypeError(f"returned {decision!r}")))
         return True
+
+    def _ask_again(self, job: JobState, line: Line, until_ns: int | None) -> None:
+        now_ns = self._desk.fleet.now_ns
+        if until_ns is None:
+            line.asks_ns = None
+        elif line.asks_ns is None or line.asks_ns <= now_ns or line.asks_for != job.id:
+            # Else its moment is on its way.
+            line.asks_for = job.id
+            line.asks_ns = max(until_ns, now_ns + 1)
+            self._desk.alarm.add(line.asks_ns, job.id)
 
     def _divert(self, job: JobState, blocked: frozenset[Target]) -> bool | None:
         """Bring a waiting job's targets into the order of now; None when they are in it.

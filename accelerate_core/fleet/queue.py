@@ -39,8 +39,9 @@ class Line:
     worst_ns: int = 0
     #: Its head was told to wait while no worker for it was there or on its way.
     is_starved: bool = False
-    #: Its head was told to wait for a better worker than those that are idle.
-    is_choosing: bool = False
+    #: Its head (id) waits by choice, and is asked about again at this moment.
+    asks_ns: int | None = None
+    asks_for: str = ""
 
     @property
     def target(self) -> Target:
@@ -94,7 +95,7 @@ class Queue:
         line.worst_ns = max(line.worst_ns, job.rank_ns) if line.waiting else job.rank_ns
         heapq.heappush(line.entries, (job.rank_ns, job.number, job.entry, job))
         line.waiting += 1
-        if line.is_choosing:
+        if line.asks_ns is not None:
             self._open[line] = None  # the more wait, the better the others look
 
     def park(self, job: JobState) -> None:
@@ -149,6 +150,10 @@ class Queue:
     def close(self, line: Line) -> None:
         """Ask about a line no more until something opens it."""
         self._open.pop(line, None)
+
+    def open(self, line: Line) -> None:
+        """Ask again about a line."""
+        self._open[line] = None
 
     def open_for(self, freed: Target) -> None:
         """Ask again about lines that a worker of this target may serve, if only as a fallback."""

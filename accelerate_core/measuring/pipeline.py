@@ -188,6 +188,10 @@ class _Run:
     async def run(self) -> Outcome:
         store = self.assembly.store
         await asyncio.to_thread(store.save_run, self.info)
+        known = await asyncio.to_thread(
+            self.host.scheduler_history, self.assembly.scheduler, store, self.info.id
+        )
+        self.runner.remember(known)
         self.tell(
             events.RunStarted(
                 run_id=self.info.id,

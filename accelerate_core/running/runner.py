@@ -161,6 +161,10 @@ class Runner:
         finally:
             self._jobs.pop(job_id, None)
 
+    def remember(self, history: Mapping[str, Any]) -> None:
+        """Give policies past measurements (`FleetView.history`), in place of those before."""
+        self._post(ev.Snapshot(at_ns=_now(), seed=secrets.randbits(63), history=history))
+
     def live(self) -> Mapping[str, WorkerInfo]:
         """Return the live workers, by id."""
         return {worker_id: one.worker.info for worker_id, one in self._workers.live.items()}

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from accelerate_schedulers import AffinityPolicy, RoundRobinPolicy
+from accelerate_schedulers import AffinityPolicy, PerformancePolicy, RoundRobinPolicy
 
 from accelerate_core.protocols import Scheduler
 from accelerate_core.testing import SchedulerContract
@@ -18,3 +18,9 @@ class TestAffinity(SchedulerContract):
     @pytest.fixture
     def scheduler(self) -> Scheduler:
         return AffinityPolicy({"vision": "chromium", "audio": "firefox"})
+
+
+class TestPerformance(SchedulerContract):
+    @pytest.fixture
+    def scheduler(self) -> Scheduler:
+        return PerformancePolicy()

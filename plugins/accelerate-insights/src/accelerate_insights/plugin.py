@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from accelerate_core import hookimpl
 from accelerate_core.protocols import Context, Store
 from accelerate_core.types import RunSummary
@@ -19,6 +22,13 @@ class InsightsPlugin:
         from .picturing.notes import run_notes
 
         return run_notes(summary, store)
+
+    @hookimpl
+    def scheduler_history(self, store: Store, run_id: str) -> Mapping[str, Any]:
+        """Return medians of the last 30 days."""
+        from .routing import read_history
+
+        return read_history(store, run_id)
 
     @hookimpl
     def performance_report(

@@ -36,6 +36,12 @@ _FINE = 1.25
 _PRIOR = 2
 #: A run that takes longer than predicted takes this part of its time so far longer.
 _STILL = 0.3
+#: Nobody is asked again sooner after this, if nothing happens.
+_SOONEST_NS = 2_000_000
+#: A load is taken for no more than so many.
+_DEAREST = 8.0
+#: Runs by which it is known what a model's part of the work is.
+_REMEMBERED = 512
 #: Digits of a hash: the name of a model in history. Keys of loaded models begin with it.
 _HASH = 64
 
@@ -60,6 +66,38 @@ class _Option(NamedTuple):
     worker: WorkerView
 
 
+class _Work:
+    """Know which part of the work lately was whose model's; older work counts ever less."""
+
+    def __init__(self) -> None:
+        self._runs_ns: dict[str, float] = {}
+        self._work_ns: dict[str, float] = {}
+        self._total_ns = 0.0
+        self._count = 0
+
+    def add(self, model: str, run_ns: float | None = None) -> None:
+        """Count a run, which takes as long as the last one if that is not said."""
+        if run_ns is None:
+            run_ns = self._runs_ns.get(model, 0.0)
+        else:
+            self._runs_ns[model] = run_ns
+        self._work_ns[model] = self._work_ns.get(model, 0.0) + run_ns
+        self._total_ns += run_ns
+        self._count += 1
+        if self._count == _REMEMBERED:
+            self._count //= 2
+            least_ns = self._total_ns / (100 * _REMEMBERED)
+            self._work_ns = {
+                name: work_ns / 2 for name, work_ns in self._work_ns.items() if work_ns > least_ns
+            }
+            self._runs_ns = {name: self._runs_ns.get(name, 0.0) for name in self._work_ns}
+            self._total_ns = sum(self._work_ns.values())
+
+    def share(self, model: str) -> float:
+        """Return a model's part of the work; 1 where nothing is known."""
+        return self._work_ns.get(model, 0.0) / self._total_ns if self._total_ns else 1.0
+
+
 class PerformancePolicy:
     """Predict for each worker in question when it would answer, and take the first."""
 
@@ -74,6 +112,7 @@ class PerformancePolicy:
         self._loads: dict[Target, float] = {}
         #: What the run of a job takes, of those that were placed lately.
         self._usual_ns = 0.0
+        self._work = _Work()
 
     def pick(self, job: JobView, fleet: FleetView) -> Decision:
         """Return the worker that would answer first, or Wait for one that is busy."""
@@ -82,6 +121,7 @@ class PerformancePolicy:
         if len(targets) == 1 and not is_trial and not job.is_load_only:
             for worker in fleet.idle_with(job.model, job.targets, _LOADED + len(job.tried)):
                 if worker.pace <= _FINE and worker.id not in job.tried:
+                    self._work.add(job.model)
                     return Placement((worker.id,))
         options = self._options(job, fleet, targets)
         if not options:
@@ -93,17 +133,19 @@ class PerformancePolicy:
         if is_trial and len(idle) > 1:
             other = idle[fleet.rng.randrange(len(idle))]
             if fleet.rng.random() * other.answer_ns < best.answer_ns:
-                return self._place(other)
+                return self._place(job, other)
         if best.worker.is_idle:
-            return self._place(best)
+            return self._place(job, best)
         if idle:
             second = min(idle)
             if second.answer_ns <= self._drained_ns(best, second, options, job, fleet):
-                return self._place(second)
-            return Wait("a busy worker will answer sooner", fleet.now_ns + int(best.free_ns) + 1)
+                return self._place(job, second)
+            until_ns = fleet.now_ns + max(int(best.free_ns), _SOONEST_NS)
+            return Wait("a busy worker will answer sooner", until_ns)
         return Wait("every worker for it is busy")
 
-    def _place(self, option: _Option) -> Placement:
+    def _place(self, job: JobView, option: _Option) -> Placement:
+        self._work.add(job.model, option.run_ns)
         self._usual_ns += (option.run_ns - self._usual_ns) / 16
         return Placement((option.worker.id,))
 
@@ -131,7 +173,8 @@ class PerformancePolicy:
     # --- predictions --------------------------------------------------------------------------
 
     def _options(self, job: JobView, fleet: FleetView, targets: Sequence[Target]) -> list[_Option]:
-        found = []
+        found: list[_Option] = []
+        lacking: list[tuple[_Option, float]] = []
         runs = self._runs(job.model, fleet, targets)
         enough = _SEEN + len(job.tried)
         for target in targets:
@@ -145,17 +188,29 @@ class PerformancePolicy:
                     continue
                 pace = self._pace(worker, fleet.now_ns)
                 free_ns = 0.0 if worker.is_idle else self._free_ns(worker, pace, fleet)
+                number = len(found) + len(lacking)
                 answer_ns = free_ns + pace * run_ns
-                if job.model not in worker.models:
-                    answer_ns += pace * self._load_ns(job.model, worker, fleet)
-                found.append(_Option(answer_ns, len(found), free_ns, pace * run_ns, worker))
+                option = _Option(answer_ns, number, free_ns, pace * run_ns, worker)
+                if job.model in worker.models:
+                    found.append(option)
+                else:
+                    lacking.append((option, pace * self._load_ns(job.model, worker, fleet)))
+        # A load keeps its worker from others: the more workers have the model already, of what its
+        # part of the work calls for, the more it costs.
+        having, count = len(found), len(found) + len(lacking)
+        dear = 1.0
+        if having and lacking:
+            due = self._work.share(job.model) * count
+            dear = min(max((having + 1) / max(due, 1e-9), 1.0), _DEAREST)
+        for option, load_ns in lacking:
+            found.append(option._replace(answer_ns=option.answer_ns + dear * load_ns))
         return found
 
     def _pace(self, worker: WorkerView, now_ns: int) -> float:
         if 1 / _FINE <= worker.pace <= _FINE:
             return worker.pace
         kept: float = 0.5 ** ((now_ns - worker.paced_ns) / self._forget_ns)
-        return worker.pace**kept
+        return float(worker.pace**kept)
 
     def _free_ns(self, worker: WorkerView, pace: float, fleet: FleetView) -> float:
         """Return when a place is free on a busy worker: when the first of its attempts ends."""

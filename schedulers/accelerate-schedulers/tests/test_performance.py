@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where `performance` sends a job, by what it knows; and what exploring costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import attrs
+import pytest
+from accelerate_schedulers import PerformancePolicy, PerformanceSettings
+
+from accelerate_core.errors import ConfigError
+from accelerate_core.fleet import instructions as do
+from accelerate_core.fleet.machine import Machine
+from accelerate_core.fleet.policy import JobView, Placement, Wait
+from accelerate_core.fleet.settings import SECOND, FleetSettings
+from accelerate_core.protocols import Context, Scheduler
+from accelerate_core.testing.fleets import WatchedFleet
+from accelerate_core.testing.simulation import World
+from accelerate_core.types import Target
+
+MS = 1_000_000
+SLOW, FAST = "wasm:chromium", "wasm:firefox"
+MODEL, OTHER = "a" * 64, "b" * 64
+JOB = JobView(id="job", model=MODEL, targets=(Target.parse("wasm:*"),))
+STILL = PerformanceSettings(explore=0.0)
+
+
+def measured(slow_ms: int = 100, fast_ms: int = 20) -> WatchedFleet:
+    """Return a fleet that knows both targets, with no worker yet."""
+    fleet = WatchedFleet()
+    fleet.took(MODEL, SLOW, slow_ms * MS)
+    fleet.took(MODEL, FAST, fast_ms * MS)
+    return fleet
+
+
+def picked(scheduler: Scheduler, fleet: WatchedFleet, job: JobView = JOB) -> str | None:
+    fleet.begin()
+    decision = scheduler.pick(job, fleet)
+    return decision.workers[0] if isinstance(decision, Placement) else None
+
+
+def test_the_faster_target_is_taken_whatever_the_order() -> None:
+    fleet = measured()
+    fleet.add("slow", SLOW, models=[MODEL])
+    fleet.add("fast", FAST, models=[MODEL])
+    assert picked(PerformancePolicy(STILL), fleet) == "fast"
+    both = attrs.evolve(JOB, targets=(Target.parse(SLOW), Target.parse(FAST)))
+    assert picked(PerformancePolicy(STILL), fleet, both) == "fast"
+    assert picked(PerformancePolicy(STILL), fleet, attrs.evolve(JOB, tried=("fast",))) == "slow"
+
+
+def test_a_load_counts() -> None:
+    fleet = measured()
+    fleet.add("slow", SLOW, models=[MODEL])
+    fleet.add("fast", FAST)
+    fleet.load_took(MODEL, FAST, 50 * MS)
+    assert picked(PerformancePolicy(STILL), fleet) == "fast"
+    fleet.load_took(MODEL, FAST, 500 * MS)
+    fleet.load_took(MODEL, FAST, 500 * MS)
+    assert picked(PerformancePolicy(STILL), fleet) == "slow"
+
+
+def test_a_busy_worker_is_waited_for_while_that_is_sooner() -> None:
+    fleet, scheduler = measured(), PerformancePolicy(STILL)
+    fleet.add("slow", SLOW, models=[MODEL])
+    fleet.add("fast", FAST, models=[MODEL])
+    fleet.take("fast", JOB)
+    fleet.now_ns += 5 * MS
+    waits = scheduler.pick(JOB, fleet)
+    assert isinstance(waits, Wait) and waits.until_ns is not None
+    assert 10 * MS < waits.until_ns - fleet.now_ns <= 15 * MS
+    # It runs far longer than it should, and nobody knows for how long.
+    fleet.now_ns += 1000 * MS
+    assert picked(scheduler, fleet) == "slow"
+
+
+def test_what_waits_behind_calls_for_the_slower_one_too() -> None:
+    fleet, scheduler = measured(), PerformancePolicy(STILL)
+    fleet.add("slow", SLOW, models=[MODEL])
+    fleet.add("fast", FAST, models=[MODEL])
+    fleet.take("fast", JOB)
+    for number in range(3):
+        fleet.wait(attrs.evolve(JOB, id=f"waits-{number}"))
+    assert isinstance(scheduler.pick(JOB, fleet), Wait)
+    for number in range(3, 8):
+        fleet.wait(attrs.evolve(JOB, id=f"waits-{number}"))
+    assert picked(scheduler, fleet) == "slow"
+
+
+def test_a_worker_that_became_slow_is_left_alone_until_that_is_forgotten() -> None:
+    fleet, scheduler = WatchedFleet(), PerformancePolicy(STILL)
+    fleet.took(MODEL, FAST, 20 * MS)
+    for name in ("one", "two"):
+        fleet.add(name, FAST, models=[MODEL])
+    fleet.paced("one", 8.0)
+    fleet.paced("two", 2.0)
+    assert picked(scheduler, fleet) == "two"
+    fleet.now_ns += 600 * 1000 * MS
+    fleet.paced("two", 2.0)
+    assert picked(scheduler, fleet) == "one"
+
+
+def test_history_stands_in_for_what_the_fleet_has_not_seen() -> None:
+    fleet = WatchedFleet()
+    fleet.history = {MODEL: {FAST: {"run_ns": 20 * MS}, SLOW: {"run_ns": 100 * MS}}}
+    fleet.add("slow", SLOW, models=[MODEL])
+    fleet.add("fast", FAST, models=[MODEL])
+    job = attrs.evolve(JOB, model=f"{MODEL}[batch=1]")
+    assert picked(PerformancePolicy(STILL), fleet, job) == "fast"
+    fleet.took(job.model, FAST, 500 * MS)
+    assert picked(PerformancePolicy(STILL), fleet, job) == "slow"
+
+
+def test_an_unknown_target_is_tried_a_few_times() -> None:
+    fleet, scheduler = WatchedFleet(), PerformancePolicy(STILL)
+    fleet.took(MODEL, SLOW, 20 * MS)
+    fleet.add("known", SLOW, models=[MODEL])
+    fleet.add("unknown", FAST, models=[MODEL])
+    chosen: Counter[str | None] = Counter()
+    for _ in range(50):
+        name = picked(scheduler, fleet)
+        chosen[name] += 1
+        if name == "unknown":
+            fleet.took(MODEL, FAST, 60 * MS, times=1)
+    assert 1 <= chosen["unknown"] <= 3
+
+
+def test_exploring_costs_little() -> None:
+    fleet = measured(slow_ms=100, fast_ms=20)
+    scheduler = PerformancePolicy(PerformanceSettings(explore=0.05))
+    fleet.add("slow", SLOW, models=[MODEL])
+    fleet.add("fast", FAST, models=[MODEL])
+    number = 4000
+    tried = sum(picked(scheduler, fleet) == "slow" for _ in range(number))
+    # 5% are trials, half of them of the slow one, one in five of which is made.
+    assert 0.002 * number < tried < 0.01 * number
+    assert tried * (100 - 20) < 0.05 * number * 20  # what it adds, of the best's latency
+
+
+def test_what_became_faster_is_found_and_what_became_slow_is_left() -> None:
+    def took(one: do.Dispatch) -> int:
+        is_first = one.worker_id.startswith(SLOW)
+        return (100 if is_first == (world.now_ns < 120 * SECOND) else 20) * MS
+
+    settings = FleetSettings(max_workers=2, min_workers=1)
+    world = World(Machine(scheduler=PerformancePolicy(), settings=settings), run_ns=took)
+    both = (Target.parse(SLOW), Target.parse(FAST))
+    for number in range(1200):  # 5 a second; no worker is asked for by the test
+        world.submit(number * SECOND // 5, f"job-{number}", targets=both)
+    world.run()
+    where = [world.endings[f"job-{number}"].story for number in range(1200)]
+    used = [next(one.detail for one in story if one.what == "placed") for story in where]
+    assert sum(one.startswith(FAST) for one in used[200:600]) > 380
+    assert sum(one.startswith(SLOW) for one in used[900:]) > 280
+
+
+def test_a_model_that_is_only_loaded_goes_where_the_fewest_sessions_are() -> None:
+    fleet, load = measured(), attrs.evolve(JOB, is_load_only=True)
+    fleet.add("crowded", FAST, models=[MODEL], sessions=1)
+    fleet.add("empty", SLOW)
+    assert picked(PerformancePolicy(STILL), fleet, load) == "empty"
+    assert isinstance(PerformancePolicy(STILL).pick(load, WatchedFleet()), Wait)
+
+
+@pytest.mark.parametrize("settings", [{"explore": 0.6}, {"forget": 0}, {"explor": 0.1}])
+def test_wrong_settings_are_refused(context: Context, settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        context.plugins.create("schedulers", "performance", settings)
+
+
+def test_host_finds_it_by_name(context: Context) -> None:
+    made = context.plugins.create("schedulers", "performance", {"explore": 0.1, "forget": "30s"})
+    assert isinstance(made, PerformancePolicy)
