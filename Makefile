@@ -14,9 +14,9 @@ BUILT := hardware_backends/accelerate-webnn/src/accelerate_webnn/static/engine.j
 UV := $(or $(shell command -v uv),.build/uv/bin/uv)
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.build/uv/bin:$(PATH)
 
-.PHONY: help demo test lint bench soak build docs families engine setup page browsers clean
+.PHONY: help demo insights-demo test lint bench soak build docs families engine setup page browsers clean
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 demo: setup browsers  ## run a real model on the CPU and in every browser to be had
 	accel run examples/quickstart.toml
@@ -44,6 +44,9 @@ build: page  ## wheels and sdists of every distribution into dist/
 docs: $(DONE)/python  ## write the pages of docs/ that are made from the source
 	python -m tools.docs
 	python -m tools.engine --lists
+
+insights-demo: setup browsers  ## plant a slow-down in a project's history and let accel find it
+	python -m tools.insights_demo
 
 families: setup browsers $(DONE)/torch  ## run every model family everywhere, and write docs/models.md
 	python -m tools.models

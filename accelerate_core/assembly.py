@@ -134,6 +134,9 @@ def make_bus(host: Host, store: Store) -> Bus:
     bus.add("stories", StoryKeeper(store).saw, (JobFinished.kind,))
     for name, hooks in host.listeners().items():
         bus.add(name, functools.partial(_call, hooks), hooks)
+    # Memory keeps what reports need, and has no tables.
+    for keepers in () if isinstance(store, MemoryStore) else host.store_listeners(store):
+        bus.add("store_listener", functools.partial(_keep, keepers), keepers)
     return bus
 
 
@@ -226,6 +229,10 @@ def _instances(
 
 def _call(hooks: Mapping[str, Callable[..., Any]], event: Event) -> None:
     hooks[event.kind](event=event)
+
+
+def _keep(keepers: Mapping[str, Callable[[Any], None]], event: Event) -> None:
+    keepers[event.kind](event)
 
 
 def settings_of(host: Host, family: str, name: str) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hooks of the `stores` family: remembering runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..markers import hookspec
@@ -11,6 +11,11 @@ from ..protocols import Context, Store, TableSet
 @hookspec(firstresult=True)
 def store_create(settings: Any, ctx: Context, tables: Sequence[TableSet]) -> Store:  # type: ignore[empty-body]
     """Open the store, with the tables other plugins contribute; StoreError when that fails."""
+
+
+@hookspec
+def store_listener(store: Store) -> Mapping[str, Callable[[Any], None]]:  # type: ignore[empty-body]
+    """Return what to call with events, by their kind, to keep something of them in the store."""
 
 
 @hookspec

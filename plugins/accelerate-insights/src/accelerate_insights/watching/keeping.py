@@ -18,9 +18,14 @@ from .deciding import Known
 _KEPT = ("id", "detected_at", "status", "note", "was_measured_again")
 
 
+def utc(moment: datetime) -> datetime:
+    """Return a moment as the database keeps it: UTC, without a zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
 def now() -> datetime:
-    """Return the time as the database keeps it: UTC, without a zone."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    """Return the time as the database keeps it."""
+    return utc(datetime.now(UTC))
 
 
 def known(results: Results, ids: Iterable[str]) -> dict[str, Known]:

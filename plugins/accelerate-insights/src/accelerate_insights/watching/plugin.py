@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from attrs import validators
 
 from accelerate_core import hookimpl
+from accelerate_core.protocols import Store
 
 if TYPE_CHECKING:
     from .analysis import Watch
@@ -43,3 +45,10 @@ class WatchPlugin:
         settings = settings or WatchSettings()
         check_metrics(settings.metrics, where="[analyses.insights] key metrics")
         return Watch(settings)
+
+    @hookimpl
+    def store_listener(self, store: Store) -> Mapping[str, Callable[[Any], None]]:
+        """Return what keeps the history of the resource pool."""
+        from .pool import PoolHistory
+
+        return PoolHistory(store).keepers()

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What events say of a pool is in the database afterwards, one row every few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from accelerate_duckdb.store import DuckDbStore
+from accelerate_insights.reading import Database
+from accelerate_insights.watching.pool import PoolHistory
+
+from accelerate_core import config, events
+from accelerate_core.assembly import make_host
+from accelerate_core.errors import ErrorInfo
+from accelerate_core.fleet.metric import Point
+from accelerate_core.measuring import pipeline
+from accelerate_core.testing import samples
+from accelerate_core.types import Target
+
+
+def test_events_become_rows_a_few_seconds_apart(tmp_path: Path) -> None:
+    store = DuckDbStore.open(tmp_path / "r.duckdb")
+    keepers = PoolHistory(store).keepers()
+
+    def send(kind: type[events.Event], second: float, **values: Any) -> None:
+        at = samples.START + timedelta(seconds=second)
+        keepers[kind.kind](kind(run_id="run-1", at=at, **values))
+
+    def points(second: float, name: str, value: float) -> None:
+        one = Point(name, "counter", "s", value)
+        send(events.MetricsRecorded, second, points=(one,))
+
+    for worker in ("a", "b"):
+        link = samples.connection(info=samples.worker_info("webgpu/ort:chromium"))
+        send(events.WorkerStarted, 0, worker_id=worker, epoch=1, connection=link)
+    points(1, "accelerate.job.pending", 3)
+    for second in range(4):
+        points(second, "accelerate.worker.busy_time", 0.5)
+        send(
+            events.JobFinished,
+            second,
+            job_id=str(second),
+            model="minilm",
+            worker_id="a",
+            latency_ms=500.0,
+            attempts=1,
+            error=ErrorInfo(kind="ModelError", message="no") if second == 3 else None,
+        )
+    points(8, "accelerate.job.pending", -1)
+    target = Target.parse("webgpu/ort:chromium")
+    error = ErrorInfo(kind="WorkerLost", message="crashed")
+    send(events.WorkerGone, 9, worker_id="a", epoch=1, target=target, error=error)
+    send(events.WorkerGone, 10, worker_id="b", epoch=1, target=target)
+    first, last = store.query(
+        "SELECT size, active, utilisation, queued, by_browser, by_platform, by_model, jobs, errors"
+        " FROM resource_pool_metrics ORDER BY timestamp"
+    ).rows
+    assert first[:4] == (2, 1, 2.0 / 8 / 2, 3)
+    assert [json.loads(one) for one in first[4:7]] == [
+        {"chromium": 2},
+        {"webgpu": 2},
+        {"minilm": 4},
+    ]
+    assert first[7:] == (4, 1)
+    assert last[:4] == (0, 0, None, 2) and last[7:] == (0, 0)
+    told = store.query(
+        "SELECT event, worker_id, platform, browser, detail FROM resource_pool_events"
+        " ORDER BY timestamp, worker_id"
+    ).rows
+    assert [row[:2] for row in told] == [
+        ("started", "a"),
+        ("started", "b"),
+        ("lost", "a"),
+        ("stopped", "b"),
+    ]
+    assert told[2][2:] == ("webgpu", "chromium", "WorkerLost: crashed")
+    store.close()
+
+
+def test_a_real_run_leaves_the_history_of_its_pool(tmp_path: Path) -> None:
+    tiny = Path(str(resources.files("accelerate_core"))) / "data/tiny_mlp.onnx"
+    made = config.parse(
+        {
+            "models": [{"name": "tiny", "source": f"file:{tiny}"}],
+            "benchmarks": [{"targets": ["cpu"], "repeats": 3}],
+            "store": {"use": "duckdb", "path": str(tmp_path / "r.duckdb")},
+        }
+    )
+    host = make_host(made, cache_dir=tmp_path / "cache", state_dir=tmp_path / "state")
+    outcome = asyncio.run(pipeline.run(made, host))
+    assert outcome.problems == ()
+    results = Database(tmp_path / "r.duckdb")
+    ((run, jobs, models, errors),) = results.query(
+        "SELECT session_id, sum(jobs), last(by_model), sum(errors) FROM resource_pool_metrics"
+        " GROUP BY session_id"
+    ).rows
+    assert run == outcome.summary.run.id and jobs >= 5 and errors == 0
+    assert "tiny" in models
+    told = results.query("SELECT event, platform FROM resource_pool_events ORDER BY timestamp").rows
+    assert told == (("started", "cpu"), ("stopped", "cpu"))
