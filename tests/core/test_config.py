@@ -18,7 +18,7 @@ from accelerate_core.errors import AccelerateError, ConfigError, Unsupported
 from accelerate_core.fleet.settings import SECOND, BreakerSettings, FleetSettings, Window
 from accelerate_core.host import Host
 from accelerate_core.settings import Seconds, Secret, structure
-from accelerate_core.types import Target
+from accelerate_core.types import Scenario, Target
 
 GOOD: dict[str, Any] = {
     "models": [{"name": "m", "source": "file:x.onnx"}],
@@ -84,6 +84,25 @@ def test_a_good_file_becomes_values() -> None:
         ({"benchmarks": [{"targets": ["cpu"], "fallback": ["wasm:*"]}]}, "fallback", "one browser"),
         ({"benchmarks": [{"targets": ["cpu"], "batch_sizes": [0]}]}, "benchmarks[0]", "1 or more"),
         ({"benchmarks": [{"targets": ["cpu"], "precisions": ["fp31"]}]}, "precisions[0]", "'fp32'"),
+        *(
+            ({"benchmarks": [{"targets": ["cpu"], **wrong}]}, f"benchmarks[0]{where}", says)
+            for wrong, where, says in (
+                ({"scenario": "sever"}, ".scenario[0]", "Did you mean 'server'?"),
+                ({"scenario": ["offline", 3]}, ".scenario[1]", "single_stream"),
+                ({"scenario": []}, "", "at least one"),
+                ({"scenario": "server", "latency_bound": "1s"}, "", "rate: the scenario server"),
+                ({"scenario": "server", "rate": 3}, "", "latency_bound: the scenario server needs"),
+                ({"scenario": "server", "rate": "mx", "latency_bound": 1}, ".rate", "max"),
+                ({"scenario": "server", "rate": -1, "latency_bound": 1}, "", "more than 0"),
+                ({"scenario": "server", "rate": 1, "latency_bound": 0}, "", "more than 0"),
+                ({"rate": 3}, "", "is not asked for"),
+                ({"streams": 1}, ".streams", ">= 2"),
+                ({"interval": "2 percent"}, ".interval", '"2%"'),
+                ({"interval": 0}, ".interval", "> 0"),
+                ({"interval": -0.1}, ".interval", "not a share"),
+                ({"interval": "2%", "scenario": "offline"}, "", "only single_stream"),
+            )
+        ),
         ({"reports": [{"path": "x"}]}, "reports[0]", "use"),
         ({"store": 3}, "store", "table"),
     ],
@@ -94,6 +113,24 @@ def test_what_is_wrong_is_named(change: dict[str, Any], where: str, says: str) -
     assert caught.value.info.where and caught.value.info.where.startswith("p.toml")
     assert where in caught.value.info.where
     assert says in str(caught.value)
+
+
+def test_scenarios_are_a_name_or_several_and_an_interval_is_a_share() -> None:
+    server = {"rate": "max", "latency_bound": "50ms"}
+    one, several = (
+        config.parse({"benchmarks": [{"targets": ["cpu"], "scenario": said, **more}]}).benchmarks[0]
+        for said, more in (
+            ("multi_stream", {"interval": "2.5%", "streams": 4}),
+            (["offline", "server", "offline"], server),
+        )
+    )
+    assert one.scenarios() == (Scenario(name="multi_stream", streams=4),)
+    assert one.interval == 0.025
+    assert several.scenarios() == (
+        Scenario(name="offline"),
+        Scenario(name="server", rate=None, bound_ms=50.0),
+    )
+    assert config.BenchmarkConfig(targets=(Target("cpu"),)).scenarios() == (Scenario(),)
 
 
 @pytest.mark.parametrize("name", pool_config.NOT_BUILT)

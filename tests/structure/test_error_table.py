@@ -16,6 +16,10 @@ from accelerate_core import errors
 
 #: Issue 2, "Correctness and bad input".
 BAD_INPUT = {
+    "a file to import that is foreign, damaged or half-written",
+    "a row to import that says nothing usable",
+    "a database that cannot be merged",
+    "an age that is none",
     "a scenario, strategy or browser that chaos does not know",
     "a report in a folder that is not there",
     "a fault that cannot happen to its worker",
@@ -72,6 +76,7 @@ BAD_INPUT = {
     "a session of a model without state",
     "a session opened with what does not fit",
     "parts of a cut model that do not fit",
+    "a scenario of a benchmark that is unknown or lacks what it needs",
 }
 KITS = (
     "accelerate_core/testing",

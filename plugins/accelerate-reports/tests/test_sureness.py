@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -89,7 +90,7 @@ def test_scenarios_have_columns_only_where_there_are_some() -> None:
 
 
 def test_intervals_are_in_every_format(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cache_dir: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", "140")
     summary = samples.summary(taken(count=400), server())
@@ -101,7 +102,7 @@ def test_intervals_are_in_every_format(
     range_ = COLUMNS["p95_interval"].text(first)
     assert "\N{EN DASH}" in range_ and len(range_) > 2
     assert range_ in to_markdown.render(summary)
-    assert range_ in to_html.render(summary, cache_dir=tmp_path)
+    assert range_ in to_html.render(summary, cache_dir=cache_dir)
     assert repr(first.latency_p99_high_ms) in to_csv.render(summary)
     TerminalReport().write(summary)
     text = capsys.readouterr().out

@@ -160,7 +160,7 @@ def row(measurement: Measurement) -> Row:
     taken = measurement.sampling or sampling.describe(samples)
     known = taken.percentiles
     noise = taken.noise
-    within = taken.within
+    within = _ends(taken.within)
     return Row(
         model=one_line(cell.model),
         precision=one_line(cell.precision),
@@ -215,15 +215,15 @@ def row(measurement: Measurement) -> Row:
         warmup_count=len(taken.warmup_ms),
         level_change=taken.level_change,
         rate=taken.rate,
-        within=within and within.value,
-        within_low=within and within.low,
-        within_high=within and within.high,
+        within=within[""],
+        within_low=within["low_"],
+        within_high=within["high_"],
         holds=any(one.holds for one in taken.trials) if taken.trials else None,
-        cores=noise and noise.cores,
-        other_cores=noise and noise.other_cores,
-        stolen_cores=noise and noise.stolen_cores,
-        throttled_s=noise and noise.throttled_s,
-        slowed_count=noise and noise.slowed_count,
+        cores=noise.cores if noise else None,
+        other_cores=noise.other_cores if noise else None,
+        stolen_cores=noise.stolen_cores if noise else None,
+        throttled_s=noise.throttled_s if noise else None,
+        slowed_count=noise.slowed_count if noise else None,
     )
 
 
