@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
@@ -55,6 +56,8 @@ def insert_columns(
     conflict: str = "",
 ) -> int:
     """Insert columns of equal length and return how many rows were."""
+    import duckdb
+
     length = len(next(iter(columns.values())))
     arrays: dict[str, npt.NDArray[Any]] = {"bulk_row": np.arange(length)}
     terms, constants = [], []
@@ -75,7 +78,9 @@ def insert_columns(
         )
         (count,) = answer.fetchall()[0]
     finally:
-        connection.unregister(_NAME)
+        # Refused in a transaction that failed; the next rows take its place then.
+        with contextlib.suppress(duckdb.Error):
+            connection.unregister(_NAME)
     return int(count)
 
 

@@ -112,9 +112,16 @@ class DuckDbStore:
 
         def insert(connection: duckdb.DuckDBPyConnection) -> int:
             insert_rows(connection, "runs", run_rows, conflict=conflict)
-            ids = {cell: _cell_id(connection, row) for cell, row in cells.items()}
+            insert_rows(
+                connection, "cells", list(cells.values()), conflict="ON CONFLICT (key) DO NOTHING"
+            )
+            keys = [row["key"] for row in cells.values()]
+            known = connection.execute(
+                "SELECT key, id FROM cells WHERE key IN (SELECT unnest(?))", [keys]
+            )
+            ids = dict(known.fetchall())
             for one, row in zip(measurements, found, strict=True):
-                row["cell_id"] = ids[one.cell]
+                row["cell_id"] = ids[cells[one.cell]["key"]]
             return insert_rows(connection, "webnn_webgpu_performance", found, conflict=conflict)
 
         return self._write(insert)
