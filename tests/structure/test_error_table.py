@@ -76,6 +76,9 @@ BAD_INPUT = {
     "a session of a model without state",
     "a session opened with what does not fit",
     "parts of a cut model that do not fit",
+    "two runs that cannot be compared",
+    "a run to compare that is not there",
+    "terms or settings of a comparison that cannot be",
     "a scenario of a benchmark that is unknown or lacks what it needs",
 }
 KITS = (

@@ -93,7 +93,7 @@ async def run_in_turns(
         config, name = configs[side], NAMES[side]
         benchmarks = tuple(
             # The time of one side passes while the other works, too.
-            attrs.evolve(each, repeats=most, budget=Seconds(2 * each.budget))
+            attrs.evolve(each, repeats=most, interval=None, budget=Seconds(2 * each.budget))
             for each in config.benchmarks
         )
         try:

@@ -94,21 +94,25 @@ def inflation(*series: Numbers) -> float:
     1 for independent samples, (1 + r) / (1 - r) for those with AR(r). Taken from ranks, so that an
     outlier hides nothing; averaged over the series; summed as Geyer (1992) does, over pairs of lags
     as long as they are above 0 and do not grow; with the bias of short series (each coefficient is
-    too low by about time / n: Marriott and Pope 1954) put back. At most half of the samples.
+    too low by about time / n: Marriott and Pope 1954) put back. What is above 1 is given with one
+    standard error on top, for half of all estimates are too low, and those raise false alarms; it
+    is at most half of the samples.
     """
     size = min(len(one) for one in series)
     lags = size // 2
-    if lags < 2:
+    if lags < 2 or all(one.min() == one.max() for one in series):
         return 1.0
     measured = np.mean([_autocorrelation(one, lags) for one in series], axis=0)
     time = 1.0
-    for _ in range(5):  # the bias depends on what is sought
+    for _ in range(2):  # the bias depends on what is sought; more often, it would feed itself
         mended = measured + np.where(np.arange(lags) > 0, time / size, 0.0)
         pairs = mended[: lags // 2 * 2].reshape(-1, 2).sum(axis=1)
         ends = np.flatnonzero(pairs <= 0)
         falling = np.minimum.accumulate(pairs[: ends[0] if len(ends) else None])
         time = float(min(max(1.0, 2 * falling.sum() - 1), lags))
-    return time
+    if time > 1:
+        time *= 1 + math.sqrt(time / (size * len(series)))
+    return min(time, lags)
 
 
 def _autocorrelation(values: Numbers, lags: int) -> Numbers:

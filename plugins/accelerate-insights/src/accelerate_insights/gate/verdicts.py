@@ -107,6 +107,13 @@ def _row(
 ) -> Row:
     before: Sequence[float] = getattr(old, SAMPLES[metric])
     after: Sequence[float] = getattr(new, SAMPLES[metric])
+    # Only streams take turns at single requests.
+    is_interleaved &= old.cell.scenario.name == "single_stream"
+    if is_interleaved:
+        # What one side left out as its warm-up, the other leaves out; blocks begin with A.
+        left_out = [len(one.sampling.warmup_ms) if one.sampling else 0 for one in (old, new)]
+        begin = math.ceil(max(left_out) / BLOCK) * BLOCK
+        before, after = before[begin - left_out[0] :], after[begin - left_out[1] :]
     count = min(len(before), len(after))
     row = Row(
         cell=old.cell,
