@@ -81,7 +81,8 @@ class Candidate:
 
 
 # A try belongs to whoever was asked: its cell. A cell is of the candidate that it ran on when it
-# ran where it was asked to; one that never did is of nobody, and counts for nobody.
+# ran where it was asked to; one that never did is of nobody, and counts for nobody. What was never
+# asked and only ran as a fallback is judged by that.
 # What ran in another version than the latest one seen of that target on that machine is old, and
 # so is what ran another file of the model.
 _JUDGED = """
@@ -144,6 +145,8 @@ _SQL = """, tries AS (
         arg_max(task, timestamp) AS task,
         count(DISTINCT run_id) FILTER (is_current AND NOT is_wrong) AS runs,
         count(*) FILTER (is_current AND NOT is_wrong) AS measurements,
+        count(*) AS ran,
+        count(*) FILTER (NOT is_wrong) AS ran_well,
         count(*) FILTER (NOT is_current) AS old,
         count(*) FILTER (is_current AND is_wrong) AS wrong,
         max(relative_l2) FILTER (is_current) AS relative_l2,
@@ -167,7 +170,7 @@ SELECT
     ranked.machine, ranked.is_software, ranked.model, task, ranked.sequence_length,
     ranked.scenario,
     ranked.platform, ranked.engine, ranked.browser, ranked.precision, ranked.batch_size,
-    runs, measurements, old, wrong, coalesce(tries, 0), coalesce(successes, 0),
+    runs, measurements, old, wrong, coalesce(tries, ran), coalesce(successes, ran_well),
     relative_l2, tolerance, browser_version, engine_version, device_type, adapter_info,
     threads, first, last, {estimates}
 FROM ranked LEFT JOIN reliability
