@@ -313,8 +313,14 @@ def _changes(
         shared = {"panel": number, "is_worse": one.is_worse}
         rows += [
             {**shared, "kind": "change", "at": at, "text": text},
-            {**shared, "kind": "level", "at": edges[index], "to": at, "value": one.before},
-            {**shared, "kind": "level", "at": at, "to": edges[index + 2], "value": one.after},
+            *(
+                {**shared, "kind": "level", "level": level, "at": end, "value": value}
+                for level, ends, value in (
+                    (2 * index, (edges[index], at), one.before),
+                    (2 * index + 1, (at, edges[index + 2]), one.after),
+                )
+                for end in ends
+            ),
         ]
     return rows
 

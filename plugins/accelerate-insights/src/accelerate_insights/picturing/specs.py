@@ -91,8 +91,8 @@ def over_time(
             ),
             _kind(
                 "level",
-                {"type": "rule", "strokeWidth": 3, "opacity": 0.85},
-                {"x2": {"field": "to"}, "y": y, "color": sign},
+                {"type": "line", "strokeWidth": 3, "opacity": 0.85},
+                {"detail": {"field": "level", "type": "nominal"}, "y": y, "color": sign},
             ),
             _kind(
                 "commit",

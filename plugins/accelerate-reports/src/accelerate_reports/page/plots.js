@@ -11,16 +11,29 @@ function labels(width) {
   };
 }
 
+// Panels are drawn one by one, so that as many stand side by side as there is room for.
+async function drawPanels(place, spec, data, config) {
+  place.replaceChildren();
+  for (const panel of spec.concat) {
+    const part = document.createElement("div");
+    place.append(part);
+    await draw(part, { ...panel, data: spec.data, width: "container" }, data, config);
+  }
+}
+
 async function draw(place, spec, data, config) {
+  place.classList.toggle("panels", Boolean(spec.concat));
+  if (spec.concat) return drawPanels(place, spec, data, config);
   const width = place.clientWidth;
   const { step, textDy, axisY } = labels(width);
   // A plot of lines of its own height says so; the others grow with their labels.
-  const height = spec.concat || spec.height ? {} : { height: step * new Set(data.map(({ label }) => label)).size };
+  const height = spec.height ? {} : { height: step * new Set(data.map(({ label }) => label)).size };
   const columns = Math.max(2, Math.floor(width / 140));
   // Interpreting expressions, not compiling them, lets the page forbid eval.
   await vegaEmbed(place, { ...spec, ...height, datasets: { lines: data } }, {
-    ast: true, renderer: "svg", actions: false, defaultStyle: false,
-    config: spec.concat || spec.height ? { ...config, legend: { ...config.legend, columns } } : {
+    // A panel without a change has layers without data, which Vega warns of.
+    ast: true, logLevel: spec.height ? 1 : 2, renderer: "svg", actions: false, defaultStyle: false,
+    config: spec.height ? { ...config, legend: { ...config.legend, columns } } : {
       ...config, text: { dy: textDy }, axisY: { ...config.axisY, ...axisY }, legend: { ...config.legend, columns },
     },
     tooltip: { theme: "page", disableDefaultStyle: true },
