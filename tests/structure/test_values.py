@@ -72,7 +72,10 @@ def classes() -> list[type]:
         kind
         for module in (types, events, errors)
         for kind in vars(module).values()
-        if attrs.has(kind) and kind.__module__ == module.__name__ and kind not in WITH_TENSORS
+        if isinstance(kind, type)
+        and attrs.has(kind)
+        and kind.__module__ == module.__name__
+        and kind not in WITH_TENSORS
     ]
     assert len(found) >= 30
     return found
