@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,17 +33,23 @@ def levels(*parts: tuple[float, int]) -> list[float]:
     return [value * NOISE[index % len(NOISE)] for index, value in enumerate(values)]
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def slower(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a database whose last twelve runs are 30% slower, from one commit on."""
-    values = levels((GOOD, 30), (BAD, 12))
     return filled(
-        tmp_path / "results.duckdb",
-        values,
+        tmp_path_factory.mktemp("slower") / "results.duckdb",
+        levels((GOOD, 30), (BAD, 12)),
         commits=[COMMITS[0]] * 30 + [COMMITS[1]] * 12,
         memory_bytes=None,
+        inference_time_ms=None,
         name="run",
     )
+
+
+@pytest.fixture
+def path(tmp_path: Path, slower: Path) -> Path:
+    """Return a copy of its own for a test."""
+    return Path(shutil.copy(slower, tmp_path / "results.duckdb"))
 
 
 @pytest.fixture

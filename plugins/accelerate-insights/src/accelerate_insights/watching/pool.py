@@ -65,7 +65,7 @@ class PoolHistory:
     def gone(self, event: events.WorkerGone) -> None:
         """Count a worker no more; with an error it was lost."""
         what = "stopped" if event.error is None else "lost"
-        detail = event.error and f"{event.error.kind}: {event.error.message}"
+        detail = f"{event.error.kind}: {event.error.message}" if event.error else None
         self._event(event, what, event.worker_id, event.target, detail)
         known = self._workers.pop(event.worker_id, None)
         if known is not None and not self._workers:
