@@ -25,6 +25,7 @@ import attrs
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
 from accelerate_chaos.hookspecs import FAULTS
 from accelerate_duckdb.dictionary import Described, describe
+from accelerate_insights.hookspecs import DETECTORS
 from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core import config, pool_config
@@ -33,7 +34,7 @@ from accelerate_core.settings import Seconds, Secret, Share, Size
 from accelerate_core.types import Target
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS)
+FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS, DETECTORS)
 MADE = "<!-- Made by `make docs` from the source. Do not edit. -->"
 
 #: How a family's plugin is configured in a pipeline file, where its name is NAME; kernels are not.

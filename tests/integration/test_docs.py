@@ -140,11 +140,12 @@ def test_plugin_examples_are_taken_by_the_host(
 ) -> None:
     from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
     from accelerate_chaos.hookspecs import FAULTS
+    from accelerate_insights.hookspecs import DETECTORS
     from accelerate_models.hookspecs import BUILDERS
     from accelerate_plan.hookspecs import KERNELS
 
     host = Host(cache_dir=tmp_path, state_dir=tmp_path)
-    for family in (LAUNCHERS, ENGINES, BUILDERS, KERNELS, FAULTS):
+    for family in (LAUNCHERS, ENGINES, BUILDERS, KERNELS, FAULTS, DETECTORS):
         host.add_family(family)
     creates = {one.create: name for name, one in host.families.items() if one.create}
     shown = set()
@@ -275,11 +276,12 @@ def _anchor(heading: str) -> str:
 def test_every_hook_is_documented_with_its_arguments() -> None:
     from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
     from accelerate_chaos.hookspecs import FAULTS
+    from accelerate_insights.hookspecs import DETECTORS
     from accelerate_models.hookspecs import BUILDERS
     from accelerate_plan.hookspecs import KERNELS
 
     page = (ROOT / "docs/plugins.md").read_text()
-    for family in (*CORE_FAMILIES, ENGINES, LAUNCHERS, BUILDERS, KERNELS, FAULTS):
+    for family in (*CORE_FAMILIES, ENGINES, LAUNCHERS, BUILDERS, KERNELS, FAULTS, DETECTORS):
         module = sys.modules.get(family.specs) or __import__(family.specs, fromlist=["_"])
         for name, hook in inspect.getmembers(module, inspect.isfunction):
             if hook.__module__ == family.specs and hasattr(hook, "accelerate_spec"):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
 from accelerate_chaos.hookspecs import FAULTS
+from accelerate_insights.hookspecs import DETECTORS
 from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core import hookimpl
@@ -25,7 +26,7 @@ from accelerate_core.testing.samples import every_event
 
 HOOKS = [
     name
-    for family in (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS)
+    for family in (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS, DETECTORS)
     for name, function in vars(importlib.import_module(family.specs)).items()
     if hasattr(function, "accelerate_spec")
 ]
