@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from accelerate_duckdb.store import DuckDbStore
 from accelerate_insights.routing import DAYS, read_history
 
+from accelerate_core.api import AsyncAccelerator
 from accelerate_core.host import Host
+from accelerate_core.measuring import provenance
 from accelerate_core.memory_store import MemoryStore
 from accelerate_core.testing import samples
 from accelerate_core.types import Phases
@@ -69,3 +71,15 @@ def test_the_host_asks_for_a_scheduler_that_wants_it(
     with caplog.at_level(logging.WARNING):
         assert host.scheduler_history(Wanting(), store, NOW) == {}
     assert "no history for the scheduler" in caplog.text
+
+
+async def test_an_accelerator_begins_with_the_history_of_its_machine(tmp_path: Path) -> None:
+    today = (datetime.now(UTC) - samples.START).days
+    path = filled(
+        tmp_path / "r.duckdb", [10.0], first=today, model_sha256=SHA, host=provenance.machine()
+    )
+    folders = {"cache_dir": tmp_path / "cache", "state_dir": tmp_path / "state"}
+    for scheduler, known in (("performance", {SHA}), ("affinity", set())):
+        async with AsyncAccelerator(db_path=str(path), scheduler=scheduler, **folders) as it:
+            assert it._runner is not None
+            assert set(it._runner._machine.fleet.history) == known
