@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""History and recommendations out of a million measurements."""
+"""Recommendations out of a million measurements."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ._many import fill
 from ._measure import Figure, median, rounded
 from ._world import Options
 
-#: Seconds from the question to the values, the file opened for it.
-HISTORY_S, RECOMMENDATION_S = 0.2, 1.0
+#: Seconds from the question to the answers, the file opened for it.
+AT_MOST_S = 1.0
 _REPEATS = 3
 
 
@@ -29,10 +29,10 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
         fill(path, series=series, points=points)
         _add_cells(path)
         insights = Insights(path)
-        model = insights.get_browser_recommendations().answers[0].question.model
-        task = insights.get_browser_recommendations().answers[0].question.task
+        question = insights.get_browser_recommendations().answers[0].question
+        model, task = question.model, question.task
 
-        def figure(name: str, at_most: float, ask: Callable[[], object]) -> Figure:
+        def figure(name: str, ask: Callable[[], object]) -> Figure:
             times, processor = [], []
             for _ in range(options.count(_REPEATS, 1)):
                 began, began_cpu = time.perf_counter(), time.process_time()
@@ -43,7 +43,7 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
                 figure=name,
                 value=median(times),
                 unit="s",
-                at_most=at_most,
+                at_most=AT_MOST_S,
                 conditions={
                     "measurements": series * points,
                     "series": series,
@@ -54,16 +54,11 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
                 },
             )
 
-        recommend, history = insights.get_browser_recommendations, insights.get_performance_history
-        yield figure("history of a model", HISTORY_S, lambda: history(model=model))
-        yield figure("recommendation for a model", RECOMMENDATION_S, lambda: recommend(model=model))
-        yield figure("recommendations for a task", RECOMMENDATION_S, lambda: recommend(task))
-        yield figure("recommendations for all models", RECOMMENDATION_S, recommend)
-        yield figure(
-            "recommendations for all models, balanced",
-            RECOMMENDATION_S,
-            lambda: recommend(objective="balanced"),
-        )
+        recommend = insights.get_browser_recommendations
+        yield figure("insights_recommend_model_s", lambda: recommend(model=model))
+        yield figure("insights_recommend_task_s", lambda: recommend(task))
+        yield figure("insights_recommend_all_s", recommend)
+        yield figure("insights_recommend_balanced_s", lambda: recommend(objective="balanced"))
 
 
 def _add_cells(path: Path) -> None:
