@@ -16,6 +16,7 @@ from accelerate_core import errors
 
 #: Issue 2, "Correctness and bad input".
 BAD_INPUT = {
+    "a report or picture of many runs that cannot be made",
     "a file to import that is foreign, damaged or half-written",
     "a row to import that says nothing usable",
     "a database that cannot be merged",
