@@ -24,6 +24,7 @@ BAD_INPUT = {
     "a scenario, strategy or browser that chaos does not know",
     "a report in a folder that is not there",
     "a fault that cannot happen to its worker",
+    "a regression, a metric or an analysis that nobody knows",
     "wrong input names",
     "wrong input dtypes",
     "wrong input shapes",
