@@ -12,8 +12,9 @@ import attrs
 
 from .errors import ConfigError, did_you_mean
 from .pool_config import PoolConfig, Precision, Task, in_our_words
+from .sampled import SCENARIOS
 from .settings import Seconds, Share, converter, structure
-from .types import BROWSERS, SCENARIOS, Scenario, Target
+from .types import BROWSERS, Scenario, Target
 
 ScenarioName = Literal["single_stream", "multi_stream", "server", "offline"]
 assert ScenarioName.__args__ == SCENARIOS  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import psutil
 
-from ..types import Noise
+from ..sampled import Noise
 
 #: In less time than this, the system's clocks, which tick every 10 ms, say nothing.
 _SHORTEST_S = 0.2

@@ -19,7 +19,7 @@ import attrs
 
 from ..config import BenchmarkConfig
 from ..running.work import Answer
-from ..types import Sampling, Scenario, Trial
+from ..sampled import Sampling, Scenario, Trial
 from . import sampling
 from .numbers import median
 from .sampling import MAX_SAMPLES, MIN_SAMPLES

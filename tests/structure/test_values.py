@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelerate_core import errors, events, types
+from accelerate_core import errors, events, sampled, types
 from accelerate_core.errors import AccelerateError, ErrorInfo
 from accelerate_core.serial import from_plain, to_plain
 from accelerate_core.types import Chunk, Result, Target, TensorRef, TensorSpec
@@ -70,7 +70,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 def classes() -> list[type]:
     found = [
         kind
-        for module in (types, events, errors)
+        for module in (types, sampled, events, errors)
         for kind in vars(module).values()
         if isinstance(kind, type)
         and attrs.has(kind)

@@ -14,7 +14,8 @@ from accelerate_reports.rows import conditions, row, rows, title
 from accelerate_reports.to_terminal import SHOWN, TerminalReport
 
 from accelerate_core.measuring import sampling
-from accelerate_core.types import Estimate, Measurement, Noise, Sampling, Scenario, Trial
+from accelerate_core.sampled import Estimate, Noise, Sampling, Scenario, Trial
+from accelerate_core.types import Measurement
 
 from . import samples
 
