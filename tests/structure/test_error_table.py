@@ -16,6 +16,8 @@ from accelerate_core import errors
 
 #: Issue 2, "Correctness and bad input".
 BAD_INPUT = {
+    "a range of time, an objective or a name of which nothing is stored",
+    "a pipeline file that cannot be changed, or was since",
     "a report or picture of many runs that cannot be made",
     "a file to import that is foreign, damaged or half-written",
     "a row to import that says nothing usable",
