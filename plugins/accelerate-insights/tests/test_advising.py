@@ -185,7 +185,8 @@ def test_recommendations_are_kept_also_when_there_is_not_enough_data(
         Insights(copy)
         .results.query(
             "SELECT model_name, is_software, browser, value, sample_size,"
-            " len(alternatives->'$[*]'), conditions->>'browser_version' FROM browser_recommendations"
+            " len(alternatives->'$[*]'), conditions->>'browser_version'"
+            " FROM browser_recommendations"
             " WHERE is_software ORDER BY ALL"
         )
         .rows
