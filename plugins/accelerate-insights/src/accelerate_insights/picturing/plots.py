@@ -121,7 +121,7 @@ def distributions(
     if not shown:
         return None
     metric, labels = shown[0].metric, names(shown)
-    data = []
+    data: list[dict[str, Any]] = []
     for index, line in enumerate(shown):
         count, values = found[line.id]
         p5, p25, p50, p75, p95 = (values[step] for step in (2, 10, 20, 30, 38))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -170,7 +171,7 @@ def _chance(line: Line) -> float:
 
     Those of a median are 1.25 of a mean's; 1.48 median distances are a standard deviation.
     """
-    return 4 * 1.25 * 1.48 * line.variation * (2 / (line.count / 3)) ** 0.5
+    return 4 * 1.25 * 1.48 * line.variation * math.sqrt(2 / (line.count / 3))
 
 
 def _cause(group: Sequence[Known]) -> str:
