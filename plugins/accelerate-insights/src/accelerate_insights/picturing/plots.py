@@ -16,7 +16,7 @@ from accelerate_reports.plots import LOG_FROM_RATIO, Plot
 from accelerate_reports.rows import one_line
 from accelerate_reports.vega import Extent
 
-from . import specs
+from . import pieces, specs, spreads
 from .gathering import Line, Spot
 from .known import Known
 from .ratings import Speed, targets
@@ -108,7 +108,7 @@ def over_time(
         title=f"{metric.label[0].upper()}{metric.label[1:]} over time",
         caption=" ".join(text for kind, text in _SAID.items() if kind in kinds) + rest,
         data=data,
-        views={"over time": specs.panels(panels, 1 if len(lines) == 1 else 2)},
+        views={"over time": pieces.panels(panels, 1 if len(lines) == 1 else 2)},
         is_wide=True,
     )
 
@@ -154,8 +154,8 @@ def distributions(
         f"samples, the line 90% of them.{rest}",
         data=data,
         views={
-            "boxes": specs.boxes(axis, (low, high), is_log=is_log),
-            "cumulative": specs.ecdf(told, axis, (low, high), is_log=is_log),
+            "boxes": spreads.boxes(axis, (low, high), is_log=is_log),
+            "cumulative": spreads.ecdf(told, axis, (low, high), is_log=is_log),
         },
         is_wide=True,
     )
@@ -216,7 +216,7 @@ def comparison(rows: Sequence[Compared], title: str = "Comparison") -> Plot | No
         caption="The mark is the change of the median, the line its 95% interval.",
         data=data,
         # Room for the number beside the largest one.
-        views={"change": specs.compared((low - edge * 0.1, high + edge * 0.35))},
+        views={"change": spreads.compared((low - edge * 0.1, high + edge * 0.35))},
         is_wide=True,
     )
 
@@ -273,7 +273,7 @@ def by_batch(lines: Sequence[Line], most: int = 4) -> Plot | None:
         title=f"{metric.label[0].upper()}{metric.label[1:]} against batch",
         caption=f"Medians over the time of the report.{rest}",
         data=data,
-        views={"batch": specs.panels(panels, 2)},
+        views={"batch": pieces.panels(panels, 2)},
         is_wide=True,
     )
 
