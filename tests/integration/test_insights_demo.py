@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tools.insights_demo import Story, tell  # `tools` is not installed
+from tools.insights_demo import Story, accel_here, tell  # `tools` is not installed
 
 
 def test_the_commit_that_made_a_project_slow_is_named(
@@ -19,7 +19,7 @@ def test_the_commit_that_made_a_project_slow_is_named(
     monkeypatch.setenv("ACCELERATE_CACHE_DIR", str(tmp_path / "cache"))
     project = tmp_path / "project"
     project.mkdir()
-    told = tell(project, Story(targets=("cpu",), good=13, bad=9, repeats=15))
+    told = tell(project, Story(targets=("cpu",), good=13, bad=9, repeats=15), accel_here)
     # Whatever else the machine did meanwhile: the time in the process is what the option changes.
     found = {
         one["metric"]: one
