@@ -41,7 +41,8 @@ class World:
 
     Deterministic. `run_ns` is how long every attempt takes, or tells it for each; None: for ever.
     `load_ns` is the same for loads. `cancel_ns` is how long a cancelled attempt keeps its place;
-    None: as long as it would have taken. Workers never fail by themselves; tests may post what they like.
+    None: as long as it would have taken. Workers never fail by themselves; tests may post what they
+    like.
     """
 
     def __init__(

@@ -85,7 +85,7 @@ def over_time(
         return None
     metric = lines[0].metric
     times = [_ms(spot.at) for line in lines for spot in spots[line.id]]
-    pad = max((max(times) - min(times)) * 0.03, 3_600_000.0)
+    pad = (max(times) - min(times)) / 30 or 3_600_000  # a single point stands in two hours
     span = (min(times) - pad, max(times) + pad)
     data: list[dict[str, Any]] = []
     panels = []
