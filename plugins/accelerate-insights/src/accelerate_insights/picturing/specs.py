@@ -27,7 +27,7 @@ def over_time(
         "axis": {
             "grid": False,
             "tickCount": 8 if is_alone else 4,
-            "format": "%-d %b" if days > 2 else "%-d %b %H:%M",
+            "format": "%-d %b" if days > 2 else "%-d %b %H:%M" if days > 0.5 else "%H:%M",
             "labelOverlap": True,
             "labelFlush": True,
         },
