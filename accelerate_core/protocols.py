@@ -195,7 +195,8 @@ class Scheduler(Protocol):
     """Choose workers. Pure: no clock, no I/O; `fleet.now_ns` and `fleet.rng` are given.
 
     One with `sees_fallbacks = True` is shown all targets a job still allows, not the best one only,
-    and may choose any of them; a worker is started for each, as far as there is room.
+    and may choose any of them; a worker is started for each, as far as there is room. One with
+    `sees_paces = True` is told of each worker its `pace` and `attempts`, which costs every job.
     """
 
     def pick(self, job: JobView, fleet: FleetView) -> Decision:

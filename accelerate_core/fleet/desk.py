@@ -21,6 +21,8 @@ class Desk:
         self.recovery = recovery
         #: Whether the scheduler chooses among all of a job's targets.
         self.sees_fallbacks: bool = getattr(scheduler, "sees_fallbacks", False)
+        #: Whether it wants to know how each worker does.
+        self.sees_paces: bool = getattr(scheduler, "sees_paces", False)
         self.settings = settings
         self.fleet = Fleet()
         self.jobs: dict[str, JobState] = {}

@@ -160,7 +160,8 @@ class Fleet:
 
     def touch(self, worker: WorkerState) -> None:
         """Put a worker where it belongs after its status or number of jobs changed."""
-        worker.changed()
+        if worker.is_paced:
+            worker.changed()
         group = worker.group
         if group is None:
             return  # gone

@@ -98,7 +98,13 @@ class Pool:
         # A worker that failed a job and is started anew is another worker to it.
         self._forgive(worker_id)
         epoch = self._next_epoch(worker_id)
-        worker = WorkerState(worker_id, epoch, target, started_ns=fleet.now_ns)
+        worker = WorkerState(
+            worker_id,
+            epoch,
+            target,
+            started_ns=fleet.now_ns,
+            is_paced=self._desk.sees_paces,
+        )
         fleet.add(worker)
         self._desk.say(do.StartWorker(worker_id, epoch, target))
         return worker

@@ -71,6 +71,8 @@ class WorkerState:
     #: How many times the usual its attempts took lately, and when that was learnt.
     pace: float = 1.0
     paced_ns: int = 0
+    #: Whether the scheduler is told of that, and of each attempt.
+    is_paced: bool = False
     #: Where the fleet's index has it: number of jobs, None unless ready; and whether it has room.
     group: Group | None = None
     load: int | None = None
@@ -93,8 +95,8 @@ class WorkerState:
         )
 
     def view(self) -> WorkerView:
-        """Return what policies see, made anew only after `changed`."""
-        if self._seen is None:
+        """Return what policies see, made anew only where it has changed."""
+        if self._seen is None or self._seen.running != self.taken:
             assert self.info is not None
             self._seen = WorkerView(
                 id=self.id,
@@ -106,14 +108,13 @@ class WorkerState:
                 running=self.taken,
                 pace=self.pace,
                 paced_ns=self.paced_ns,
-                attempts=tuple(
-                    [
-                        (job.live[self.id].model, job.live[self.id].placed_ns)
-                        for job in self.jobs.values()
-                    ]
-                ),
+                attempts=self._attempts() if self.is_paced else (),
             )
         return self._seen
+
+    def _attempts(self) -> tuple[tuple[str, int], ...]:
+        live = [job.live[self.id] for job in self.jobs.values()]
+        return tuple([(attempt.model, attempt.placed_ns) for attempt in live])
 
     def changed(self) -> None:
         """Forget what policies saw."""
@@ -121,6 +122,8 @@ class WorkerState:
 
     def took(self, medians: float, now_ns: int) -> None:
         """Learn how many medians an attempt took: a quarter of what is thought of its pace."""
+        if not self.is_paced:
+            return
         self.pace = self.pace**0.75 * max(medians, 0.01) ** 0.25
         self.paced_ns = now_ns
         self.changed()

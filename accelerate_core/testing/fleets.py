@@ -86,7 +86,7 @@ class WatchedFleet:
     ) -> None:
         """Add a ready worker."""
         concrete = Target.parse(target)
-        state = WorkerState(worker_id, 1, concrete, status=WorkerStatus.READY)
+        state = WorkerState(worker_id, 1, concrete, status=WorkerStatus.READY, is_paced=True)
         state.info = WorkerInfo(target=concrete, slots=slots)
         state.sessions = sessions
         self._fleet.add(state)

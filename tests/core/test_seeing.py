@@ -6,6 +6,7 @@ from __future__ import annotations
 from accelerate_core.errors import ErrorInfo
 from accelerate_core.fleet import events as ev
 from accelerate_core.fleet import instructions as do
+from accelerate_core.fleet.defaults import FirstIdle
 from accelerate_core.fleet.machine import Machine
 from accelerate_core.fleet.policy import Decision, FleetView, JobView, Placement, Wait
 from accelerate_core.fleet.settings import SECOND, FleetSettings
@@ -98,6 +99,10 @@ def test_who_waits_for_good_is_not_asked_for_every_job_that_comes() -> None:
     assert len(scheduler.asked) == 1
 
 
+class Pacing(FirstIdle):
+    sees_paces = True
+
+
 def test_loads_and_paces_are_seen() -> None:
     slow = "cpu-2"
 
@@ -105,7 +110,7 @@ def test_loads_and_paces_are_seen() -> None:
         return SECOND if one.worker_id == slow else SECOND // 10
 
     settings = FleetSettings(max_workers=2, min_workers=2, overdue_calls=10**6)
-    machine = Machine(settings=settings)
+    machine = Machine(scheduler=Pacing(), settings=settings)
     world = World(machine, run_ns=took, load_ns=3 * SECOND)
     assert machine.fleet.load_ns("m", CPU) is None
     for number in range(80):

@@ -102,6 +102,7 @@ class PerformancePolicy:
     """Predict for each worker in question when it would answer, and take the first."""
 
     sees_fallbacks = True
+    sees_paces = True
     reads_history = True
 
     def __init__(self, settings: PerformanceSettings | None = None) -> None:
