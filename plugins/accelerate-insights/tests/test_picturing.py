@@ -77,7 +77,7 @@ def test_a_run_is_told_what_changed_up_to_it(changed: Path) -> None:
     finally:
         store.close()
     (told,) = (note for note in last if "latency" in note)
-    assert told.startswith("1 regression: latency of minilm on wasm/ort:chromium")
+    assert told.startswith("regression: latency of minilm on wasm/ort:chromium")
     assert before == steady == ()
 
 

@@ -159,7 +159,8 @@ def _numbers(one: Stored) -> str:
 def _count(found: list[Alert], is_all: bool) -> str:
     number = sum(len(one.findings) for one in found)
     what = "findings" if is_all else "regressions"
-    return f"{number} {what} with {len(found)} causes" if found else f"No {what}."
+    causes = "1 cause" if len(found) == 1 else f"{len(found)} causes"
+    return f"{number} {what} with {causes}" if found else f"No {what}."
 
 
 def _print(one: Stored) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "-"
 _STYLES = {Verdict.WORSE: "bold red", Verdict.BETTER: "green", Verdict.UNDECIDED: "yellow"}
-_HEADINGS = ("model", "target", "prec", "batch", "metric", "A", "B", "B to A", "interval")
+_HEADINGS = ("cell", "metric", "A", "B", "B to A", "interval")
 
 
 def summary_line(comparison: Comparison) -> str:
@@ -44,6 +44,7 @@ def fine_print(comparison: Comparison) -> list[str]:
             "among themselves is not known from fewer than 6 earlier ones."
         ),
     ]
+    lines += [f"{row.cell}, {_named(row)}: {row.note}" for row in comparison.rows if row.note]
     lines += [f"Only in A: {cell}" for cell in comparison.only_old]
     lines += [f"Only in B: {cell}" for cell in comparison.only_new]
     lines += comparison.notes
@@ -58,13 +59,16 @@ def table(comparison: Comparison) -> Table:
 
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading in (*_HEADINGS, "verdict"):
-        is_number = heading in ("batch", "A", "B", "B to A", "interval")
-        grid.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+        is_number = heading in ("A", "B", "B to A", "interval")
+        # What people named is folded where room is short, never a number or a verdict.
+        grid.add_column(
+            heading,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=heading != "cell",
+        )
     for row in comparison.rows:
-        verdict = Text(row.verdict, style=_STYLES.get(row.verdict, ""))
-        if row.note:
-            verdict.append(f"\n{row.note}", style="dim")
-        grid.add_row(*_cells(row), verdict)
+        grid.add_row(*_cells(row), Text(row.verdict, style=_STYLES.get(row.verdict, "")))
     return grid
 
 
@@ -91,19 +95,15 @@ def _grid(rows: list[Row] | tuple[Row, ...]) -> str:
     headings = (*_HEADINGS, "verdict")
     lines = [f"| {' | '.join(headings)} |", f"|{' --- |' * len(headings)}"]
     for row in rows:
-        verdict = f"**{row.verdict}**" + (f": {row.note}" if row.note else "")
-        lines.append(f"| {' | '.join(map(_escaped, (*_cells(row), verdict)))} |")
+        lines.append(f"| {' | '.join(map(_escaped, (*_cells(row), f'**{row.verdict}**')))} |")
     return "\n".join(lines)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    cell, metric = row.cell, METRICS.get(row.metric)
+    metric = METRICS.get(row.metric)
     return (
-        cell.model,
-        str(cell.target),
-        cell.precision,
-        str(cell.batch_size),
-        metric.label if metric else row.metric,
+        str(row.cell),
+        _named(row),
         _number(row.old, metric.unit if metric else ""),
         _number(row.new, metric.unit if metric else ""),
         _change(row.change),
@@ -111,12 +111,18 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def _named(row: Row) -> str:
+    return METRICS[row.metric].label if row.metric in METRICS else row.metric
+
+
 def _number(value: float | None, unit: str) -> str:
     return UNKNOWN if value is None else f"{value:.3g} {unit}"
 
 
 def _change(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:+.1%}"
+    if value is None:
+        return UNKNOWN
+    return f"{value:+.1%}" if abs(value) < 0.1 else f"{value:+.0%}"
 
 
 def _run(run: RunInfo) -> str:

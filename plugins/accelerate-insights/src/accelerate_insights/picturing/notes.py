@@ -46,11 +46,9 @@ def run_notes(summary: RunSummary, results: Results) -> tuple[str, ...]:
 def _told(found: Sequence[Known], word: str) -> tuple[str, ...]:
     if not found:
         return ()
-    count = f"{len(found)} {word}{'s' if len(found) > 1 else ''}"
     lines = [
-        f"{count if not index else '-'}: {one.metric.label} of {one.label}: {one.size},"
-        f" since {one.since}" + (f"; {one.cause}" if one.cause else "")
-        for index, one in enumerate(found[:_MOST])
+        f"{word}: {one.metric.label} of {one.label}: {one.size}, since {one.since}"
+        for one in found[:_MOST]
     ]
     more = len(found) - _MOST
-    return (*lines, f"- and {more} more: accel report --days 30") if more > 0 else tuple(lines)
+    return (*lines, f"and {more} more: accel report --days 30") if more > 0 else tuple(lines)
