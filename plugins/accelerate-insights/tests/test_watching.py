@@ -212,7 +212,7 @@ def test_the_list_names_cause_numbers_and_state(accel: Accel) -> None:
     assert done.returncode == 0, done.stderr
     assert "latency of minilm on webgpu/ort:chromium fp32 batch 1" in done.stdout
     assert "+30%" in done.stdout and "[open]" in done.stdout
-    assert "1 regressions with 1 causes" in done.stdout
+    assert "1 regression with 1 cause" in done.stdout
     assert "b" * 7 in done.stdout  # the commit
     ((alert,),) = [json.loads(accel("list", "--json").stdout)]
     (finding,) = alert["findings"]

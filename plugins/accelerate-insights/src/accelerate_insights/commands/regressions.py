@@ -158,7 +158,8 @@ def _numbers(one: Stored) -> str:
 
 def _count(found: list[Alert], is_all: bool) -> str:
     number = sum(len(one.findings) for one in found)
-    what = "findings" if is_all else "regressions"
+    what = "finding" if is_all else "regression"
+    what += "" if number == 1 else "s"
     causes = "1 cause" if len(found) == 1 else f"{len(found)} causes"
     return f"{number} {what} with {causes}" if found else f"No {what}."
 
