@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +13,14 @@ import attrs
 import numpy as np
 import pytest
 from accelerate_duckdb.store import DuckDbStore
-from accelerate_insights import Insights
+from accelerate_insights import Insights, detecting
 from accelerate_insights.advising import slopes
 from accelerate_insights.advising.asking import since
 from accelerate_insights.advising.ranking import Answer, wilson
 from accelerate_insights.advising.recommending import keep
 from accelerate_insights.advising.sparkline import MARK, sparkline
+from accelerate_insights.reading import Database, read_series
+from accelerate_insights.watching import keeping
 
 from accelerate_core.errors import ConfigError, StoreError
 from accelerate_core.testing import samples
@@ -101,6 +104,19 @@ def test_what_is_fast_and_wrong_old_or_elsewhere_is_not_recommended(db: Path) ->
         "webgpu/plan:edge": "wrong outputs in 7 measurements",
         "webgpu/ort:safari": "1 runs of what is installed now, 7 older rows",
     }
+
+
+def test_only_the_level_since_a_change_is_recommended(tmp_path: Path) -> None:
+    path = filled(tmp_path / "r.duckdb", [10.0] * 12 + [20.0] * 8)
+    (series,) = read_series(Database(path))
+    (finding,) = detecting.find([series])
+    before = answer_of(path).best
+    with contextlib.closing(DuckDbStore.open(path)) as store, store.transaction() as transaction:
+        keeping.save(transaction, finding)
+    now = answer_of(path).best
+    assert before is not None and now is not None
+    assert (before.score.value, now.score.value) == (10.0, 20.0)
+    assert (now.candidate.runs, now.candidate.old) == (8, 12)
 
 
 def test_software_hardware_and_machines_are_answered_apart(db: Path) -> None:

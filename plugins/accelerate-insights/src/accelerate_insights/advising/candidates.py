@@ -84,11 +84,12 @@ class Candidate:
 # ran where it was asked to; one that never did is of nobody, and counts for nobody. What was never
 # asked and only ran as a fallback is judged by that.
 # What ran in another version than the latest one seen of that target on that machine is old, and
-# so is what ran another file of the model.
+# so is what ran another file of the model, and what ran before its level was found to change.
 _JUDGED = """
 WITH asked AS MATERIALIZED (
     SELECT
-        machine, run_id, cell_id, timestamp, status, model_name AS model, model_type AS task,
+        machine, run_id, cell_id, series_key, timestamp, status, model_name AS model,
+        model_type AS task,
         platform, engine, browser, precision, batch_size, sequence_length, scenario,
         is_software, browser_version, engine_version, model_sha256, device_type, adapter_info,
         threads, relative_l2, tolerance, fell_back_from, {metrics}
@@ -104,16 +105,21 @@ WITH asked AS MATERIALIZED (
 ), files AS (
     SELECT model, precision, arg_max(model_sha256, timestamp) AS sha256
     FROM asked WHERE status IN ('ok', 'mismatch') GROUP BY ALL
+), changed AS (
+    SELECT machine, series_key, max(changed_at) AS changed_at
+    FROM performance_regressions WHERE metric IN ({names}) GROUP BY ALL
 ), judged AS MATERIALIZED (
     SELECT
-        asked.*,
+        asked.* EXCLUDE (series_key),
         status = 'mismatch' OR (status = 'ok' AND coalesce(relative_l2 > tolerance, false))
             AS is_wrong,
         installed.now.browser IS NOT DISTINCT FROM browser_version
             AND installed.now.engine IS NOT DISTINCT FROM engine_version
-            AND files.sha256 IS NOT DISTINCT FROM model_sha256 AS is_current
+            AND files.sha256 IS NOT DISTINCT FROM model_sha256
+            AND timestamp >= coalesce(changed_at, timestamp) AS is_current
     FROM asked
     LEFT JOIN files USING (model, precision)
+    LEFT JOIN changed USING (machine, series_key)
     LEFT JOIN installed
         ON installed.machine = asked.machine AND installed.platform = asked.platform
         AND installed.engine IS NOT DISTINCT FROM asked.engine
@@ -197,7 +203,8 @@ _ESTIMATE = """
 
 def judged(metrics: Sequence[str], condition: str) -> str:
     """Return the beginning of a query: what ran, as `judged`, with `is_current` and `is_wrong`."""
-    return _JUDGED.format(metrics=", ".join(metrics), condition=condition)
+    names = ", ".join(f"'{name}'" for name in metrics)
+    return _JUDGED.format(metrics=", ".join(metrics), names=names, condition=condition)
 
 
 def candidates(
