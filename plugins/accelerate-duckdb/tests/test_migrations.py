@@ -46,7 +46,7 @@ def test_a_version_1_file_moves_forward_and_keeps_its_rows(path: Path) -> None:
     try:
         assert store.query("FROM energy_samples").rows == ((7, 1.5, "rapl"),)
         history = store.query("SELECT namespace, version FROM schema_versions ORDER BY ALL")
-        assert history.rows == (("core", 1), ("core", 2), ("energy", 1), ("energy", 2))
+        assert history.rows == (("core", 1), ("core", 2), ("core", 3), ("energy", 1), ("energy", 2))
     finally:
         store.close()
 
