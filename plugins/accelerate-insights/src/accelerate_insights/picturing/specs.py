@@ -23,7 +23,7 @@ def over_time(
         "field": "at",
         "type": "temporal",
         "title": None,
-        "scale": {"type": "utc", "domain": list(span)},
+        "scale": {"type": "utc", "nice": False},
         "axis": {
             "grid": False,
             "tickCount": 8 if is_alone else 4,
@@ -57,6 +57,11 @@ def over_time(
         "transform": [{"filter": f"datum.panel === {number}"}],
         "encoding": {"x": x},
         "layer": [
+            # They span the axis: as a domain, moments are not understood where eval is forbidden.
+            {
+                "data": {"values": [{"at": at} for at in span]},
+                "mark": {"type": "rule", "opacity": 0},
+            },
             kind(
                 "band",
                 {"type": "area", "color": "var(--c5)", "opacity": 0.35},
