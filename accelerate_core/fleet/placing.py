@@ -177,6 +177,8 @@ class Placing:
         has_fallen = desk.fleet.has_fallen(first)
         if has_fallen and not self._pool.serves(job) and self._pool.has_room():
             self._pool.start(first)  # a fallback does its work: nobody else would ask for it
+        if blocked:
+            self._wake_for(job.model)
         if self._reorder(job, blocked):
             desk.queue.add(job)
             return True
@@ -185,11 +187,14 @@ class Placing:
         if not was_diverted:
             names = ", ".join(map(str, job.targets))
             job.tell(desk.fleet.now_ns, "waits: circuit open", names)
-        wakes_ns = desk.breakers.permits_at_ns(job.model, desk.fleet.now_ns)
+        return False
+
+    def _wake_for(self, model: str) -> None:
+        """See to it that jobs are looked at when a circuit that is open permits a probe."""
+        wakes_ns = self._desk.breakers.permits_at_ns(model, self._desk.fleet.now_ns)
         if wakes_ns is not None and wakes_ns != self._wakes_ns:
             self._wakes_ns = wakes_ns
-            desk.alarm.add(wakes_ns, Bell.BREAKERS)
-        return False
+            self._desk.alarm.add(wakes_ns, Bell.BREAKERS)
 
     def _reorder(self, job: JobState, blocked: frozenset[Target]) -> bool:
         """Put targets whose circuits are open last; whether that changed anything.

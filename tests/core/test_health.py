@@ -121,7 +121,9 @@ def test_a_cancelled_probe_lets_another_through() -> None:
 
 def test_a_job_goes_on_to_its_next_target_and_back_when_the_first_is_well() -> None:
     clock = broken()
-    assert clock.submit("3", (CPU, FIREFOX)) == [do.StartWorker("wasm:firefox-1", 1, FIREFOX)]
+    start, wake = clock.submit("3", (CPU, FIREFOX))
+    assert start == do.StartWorker("wasm:firefox-1", 1, FIREFOX)
+    assert isinstance(wake, do.WakeAt), "for the probe"
     assert story(clock, "3")[-1] == "goes on with"
     clock.submit("4", (CPU, FIREFOX))
     clock.now += 5 * SECOND

@@ -62,7 +62,8 @@ class SqliteStore:
             if found is None:
                 raise StoreError(f"no run {run_id}")
             rows = self.sql(select, (run_id,)).fetchall()
-        kept = tuple(pickle.loads(value) for (value,) in rows)
+        every = [pickle.loads(value) for (value,) in rows]
+        kept = tuple(one for one in every if one.again_of is None)
         return RunSummary(run=pickle.loads(found[0]), measurements=kept)
 
     def query(self, sql: str, parameters: Any = ()) -> Table:
@@ -168,6 +169,17 @@ class MixesRuns(_Kit):
     class store_class(SqliteStore):
         def summary(self, run_id: str) -> RunSummary:
             rows = self.sql("SELECT value FROM measurements").fetchall()
+            every = tuple(pickle.loads(value) for (value,) in rows)
+            return attrs.evolve(super().summary(run_id), measurements=every)
+
+
+class CountsTwice(_Kit):
+    caught_by = ("test_a_second_measurement_is_no_second_row_of_a_run",)
+
+    class store_class(SqliteStore):
+        def summary(self, run_id: str) -> RunSummary:
+            select = "SELECT value FROM measurements WHERE run_id = ? ORDER BY id"
+            rows = self.sql(select, (run_id,)).fetchall()
             every = tuple(pickle.loads(value) for (value,) in rows)
             return attrs.evolve(super().summary(run_id), measurements=every)
 
