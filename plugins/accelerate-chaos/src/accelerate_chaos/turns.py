@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 _WHOLE_S = 30.0
 _BUSY_S = 5.0
 _LOOK_AGAIN_S = 0.05
-#: How long a worker has been running what it was asked when it is struck.
-_INTO_A_RUN_S = 0.02
 
 
 async def run(
@@ -77,8 +75,7 @@ class _Turns(Experiment):
         comes_first = strike.fault == "component_timeout"
         asking = set() if comes_first else self._ask_some(fleet, 1)
         await until(lambda: comes_first or bool(_busy(fleet, able)), _BUSY_S)
-        # A run that has only been sent would wait in the page for what the fault takes away.
-        await asyncio.sleep(0.0 if comes_first else _INTO_A_RUN_S)
+        await asyncio.sleep(0.0 if comes_first else fault.hits_after_s)
         live = fleet.victims()
         name = next(iter(_busy(fleet, able) or sorted(live.keys() & able)), None)
         if name is None:

@@ -30,6 +30,9 @@ _LOOK_AGAIN_S = 0.01
 class DeviceLost(Fault):
     """Take the page's GPU device away."""
 
+    # A run that has only been sent waits in the page for the next device.
+    hits_after_s = 0.02
+
     def obstacle(self, victim: Victim) -> str | None:
         """Return why there is no device to take."""
         if victim.worker.info.adapter is None:

@@ -26,6 +26,9 @@ class Proof:
 class Fault:
     """One fault, injected once: make another for another injection."""
 
+    #: Seconds a worker must have run something for the fault to hit it, not to delay it.
+    hits_after_s: float = 0.0
+
     def obstacle(self, victim: Victim) -> str | None:
         """Return why this fault cannot happen to `victim`, or None. Touches nothing."""
         return None
