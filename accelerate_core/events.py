@@ -7,6 +7,7 @@ name of the lifecycle hook that broadcasts it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -19,6 +20,16 @@ from .types import Cell, Connection, Measurement, RunInfo, RunSummary, Target
 
 
 @attrs.frozen(kw_only=True)
+class Attachment:
+    """A file for people: a picture, a table."""
+
+    name: str  #: of the file, with its suffix
+    media_type: str  #: "image/png", "text/csv"
+    data: bytes = attrs.field(repr=False)
+    description: str = ""  #: what is to be seen, for who cannot see it
+
+
+@attrs.frozen(kw_only=True)
 class Event:
     """Base of all events: which run, and when (UTC)."""
 
@@ -26,6 +37,24 @@ class Event:
 
     run_id: str
     at: datetime
+    #: Where people read more: a report, a CI job.
+    link: str | None = None
+    #: Not stored, and made when somebody first looks at them: that may take seconds.
+    attachments: Sequence[Attachment] = ()
+
+    @property
+    def key(self) -> str:
+        """What this event has and no other: told twice, it is one message to people."""
+        return ":".join((self.kind, self.run_id, *self._named()))
+
+    @property
+    def subject(self) -> str:
+        """What it is about: where there is an item about that already, it is brought up to date."""
+        return f"run:{self.run_id}"
+
+    def _named(self) -> tuple[str, ...]:
+        """Return what tells it from other events of its kind and run."""
+        return (self.at.isoformat(),)
 
 
 @attrs.frozen(kw_only=True)
@@ -42,11 +71,16 @@ class RunStarted(Event):
 
 @attrs.frozen(kw_only=True)
 class RunFinished(Event):
-    """A run ended, well or not; the summary holds every measurement."""
+    """A run did all it could, or was interrupted; the summary holds every measurement."""
 
     kind: ClassVar[str] = "run_finished"
 
     summary: RunSummary
+    #: What earlier runs told to be worse and is so still, a line each.
+    still_worse: tuple[str, ...] = ()
+
+    def _named(self) -> tuple[str, ...]:
+        return _ending(self.summary)
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +90,11 @@ class RunFailed(Event):
     kind: ClassVar[str] = "run_failed"
 
     summary: RunSummary
+    #: What ended it before its time; then nothing tells that it finished.
     error: ErrorInfo | None = None
+
+    def _named(self) -> tuple[str, ...]:
+        return _ending(self.summary)
 
 
 @attrs.frozen(kw_only=True)
@@ -89,6 +127,9 @@ class MeasurementStored(Event):
 
     measurement: Measurement
 
+    def _named(self) -> tuple[str, ...]:
+        return (self.measurement.id,)
+
 
 @attrs.frozen(kw_only=True)
 class JobFinished(Event):
@@ -105,6 +146,9 @@ class JobFinished(Event):
     #: What it went through; times are since it was submitted.
     story: tuple[Chapter, ...] = ()
 
+    def _named(self) -> tuple[str, ...]:
+        return (self.job_id,)
+
 
 @attrs.frozen(kw_only=True)
 class WorkerStarted(Event):
@@ -115,6 +159,9 @@ class WorkerStarted(Event):
     worker_id: str
     epoch: int
     connection: Connection
+
+    def _named(self) -> tuple[str, ...]:
+        return (self.worker_id, str(self.epoch))
 
 
 @attrs.frozen(kw_only=True)
@@ -129,6 +176,9 @@ class WorkerGone(Event):
     connection: Connection | None = None
     error: ErrorInfo | None = None
 
+    def _named(self) -> tuple[str, ...]:
+        return (self.worker_id, str(self.epoch))
+
 
 @attrs.frozen(kw_only=True)
 class MetricsRecorded(Event):
@@ -141,7 +191,10 @@ class MetricsRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class Regression(Event):
-    """A cell is worse than its history says it should be (found by an analysis)."""
+    """A cell is worse than its history says it should be, or well again (found by an analysis).
+
+    With the status "fixed", `before` is the level it was worse at, and `after` the one of now.
+    """
 
     kind: ClassVar[str] = "regression"
 
@@ -150,6 +203,7 @@ class Regression(Event):
     before: float
     after: float
     severity: str
+    status: str = "open"  #: or "fixed"
     id: str = ""  #: what commands and people call it
     label: str = ""  #: what became worse, in words: "latency of tiny on cpu fp32 batch 1"
     model: str = ""
@@ -171,6 +225,46 @@ class Regression(Event):
     fails_run: bool = False  #: the analysis' settings want the run's exit code to say so
     evidence: dict[str, Any] = attrs.field(factory=dict)
 
+    @property
+    def subject(self) -> str:
+        """The regression itself, whichever run tells of it: found, back again, fixed."""
+        return f"regression:{self.id or f'{self.series_key}:{self.metric}'}"
+
+    def _named(self) -> tuple[str, ...]:
+        return (self.id or f"{self.series_key}:{self.metric}", self.status)
+
+
+@attrs.frozen(kw_only=True)
+class Notification(Event):
+    """Something to tell chosen connectors, made of other events by rules."""
+
+    kind: ClassVar[str] = "notification"
+
+    id: str
+    to: tuple[str, ...]  #: ids of connectors
+    title: str
+    severity: str = "info"
+    text: str = ""
+    of: tuple[str, ...] = ()  #: keys of the events it is about
+    facts: tuple[tuple[str, str], ...] = ()
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    not_before: datetime | None = None  #: it waits until then
+
+    @property
+    def subject(self) -> str:
+        """Its own id."""
+        return f"notification:{self.id}"
+
+    def _named(self) -> tuple[str, ...]:
+        return (self.id,)
+
+
+def _ending(summary: RunSummary) -> tuple[str, ...]:
+    """Return which end of its run this is: one that is resumed ends again."""
+    resumed = len(summary.run.resumed_at)
+    return (str(resumed),) if resumed else ()
+
 
 EVENT_TYPES: dict[str, type[Event]] = {
     event.kind: event
@@ -186,5 +280,6 @@ EVENT_TYPES: dict[str, type[Event]] = {
         WorkerGone,
         MetricsRecorded,
         Regression,
+        Notification,
     )
 }

@@ -15,20 +15,20 @@ import platformdirs
 import pluggy
 
 from . import loading
+from .asking import Asking, guard
 from .assets import AssetStore
-from .errors import AccelerateError, ConfigError, ModelError, PluginError, Unsupported, did_you_mean
-from .events import EVENT_TYPES
+from .errors import AccelerateError, ConfigError, ModelError, PluginError, did_you_mean
 from .hookspecs import CORE_FAMILIES, Family
 from .loading import Found, Problem
 from .markers import PROJECT
-from .protocols import Context, DoctorCheck, ModelSource, Store, TableSet
+from .protocols import Context, ModelSource
 from .settings import structure
-from .types import ModelSpec, RunSummary
+from .types import ModelSpec
 
 _log = logging.getLogger("accelerate.host")
 
 
-class Host:
+class Host(Asking):
     """Load plugins by name, create their objects, and broadcast events to observers."""
 
     def __init__(
@@ -45,6 +45,7 @@ class Host:
         `settings` maps "family.name" to that plugin's table, for collected plugins.
         """
         self._manager = pluggy.PluginManager(PROJECT)
+        self._listing = loading.Listing()
         # Backends discover in threads, and several may ask for the same launcher at once.
         self._lock = threading.RLock()
         self._families: dict[str, Family] = {}
@@ -86,8 +87,11 @@ class Host:
             self._families[family.name] = family
 
     def found(self, family: str) -> Mapping[str, tuple[Found, ...]]:
-        """Return what is installed in a family, disabled ones left out; imports nothing."""
-        claims = loading.find(self._family(family).group)
+        """Return what was installed in a family when this host first looked, without disabled ones.
+
+        It imports nothing.
+        """
+        claims = self._listing.find(self._family(family).group)
         return {name: claim for name, claim in claims.items() if name not in self._disabled}
 
     def names(self, family: str) -> Sequence[str]:
@@ -143,9 +147,9 @@ class Host:
             return None
         return structure(table or {}, kind, where=where or f"{family}.{name}")
 
-    def takes(self, family: str, name: str, field: str) -> bool:
+    def takes(self, family: str, name: str, field: str, *, where: str = "") -> bool:
         """Whether a plugin's settings have a field of that name."""
-        kind = getattr(self.plugin(family, name), "settings", None)
+        kind = getattr(self.plugin(family, name, where=where), "settings", None)
         return kind is not None and any(one.name == field for one in kind.__attrs_attrs__)
 
     def create(
@@ -167,7 +171,7 @@ class Host:
         plugin = self.plugin(family, name, where=where)
         made_settings = self.check_settings(family, name, settings, where=where)
         hook = self._only(kind.create, plugin)
-        made = _guard(
+        made = guard(
             f"{kind.word or family} {name!r}",
             lambda: hook(settings=made_settings, ctx=self.context, **more),
         )
@@ -248,88 +252,11 @@ class Host:
     ) -> ModelSpec:
         """Return the model a reference names, its assets present."""
         source = self.source(reference)
-        spec: ModelSpec = _guard(
+        spec: ModelSpec = guard(
             f"model source for {reference!r}",
             lambda: source.resolve(reference, name=name or reference, precision=precision),
         )
         return spec
-
-    def tables(self) -> tuple[TableSet, ...]:
-        """Return the tables loaded plugins contribute to the store."""
-        self.collect("listeners")
-        return tuple(
-            table for answer in self._manager.hook.store_tables() for table in answer or ()
-        )
-
-    def performance_report(self, store: Store, days: float, output_format: str) -> bytes:
-        """Return a report about the last `days`; ConfigError where no plugin makes any."""
-        self.collect("listeners")
-        hook = self._manager.hook.performance_report
-        made: bytes | None = _guard(
-            "the report about several runs",
-            lambda: hook(store=store, days=days, output_format=output_format, ctx=self.context),
-        )
-        if made is None:
-            raise ConfigError(
-                "no installed plugin reports about several runs",
-                where="--days",
-                hint="pip install accelerate-insights",
-            )
-        return made
-
-    def run_notes(self, summary: RunSummary, store: Store) -> tuple[str, ...]:
-        """Return what plugins say of a stored run against its history.
-
-        One that fails says that it did: the run's own numbers do not depend on it.
-        """
-        self.collect("listeners")
-        hook = self._manager.hook.run_notes
-        try:
-            answers = _guard("run_notes", lambda: hook(summary=summary, store=store))
-        except AccelerateError as error:
-            return (f"What changed cannot be said: {error.info.message}",)
-        return tuple(note for answer in answers for note in answer or ())
-
-    def scheduler_history(self, scheduler: Any, store: Store, run_id: str) -> Mapping[str, Any]:
-        """Return the history a scheduler wants (`reads_history`); empty where there is none.
-
-        It is an advantage, no condition: what fails is logged.
-        """
-        if not getattr(scheduler, "reads_history", False):
-            return {}
-        self.collect("listeners")
-        hook = self._manager.hook.scheduler_history
-        try:
-            return _guard("scheduler_history", lambda: hook(store=store, run_id=run_id)) or {}
-        except Unsupported:
-            return {}  # a store that keeps nothing
-        except AccelerateError as error:
-            self.context.log.warning("no history for the scheduler: %s", error)
-            return {}
-
-    def store_listeners(self, store: Store) -> Sequence[Mapping[str, Callable[[Any], None]]]:
-        """Return what plugins call with events to keep something of them, by kind of event."""
-        self.collect("listeners")
-        self.collect("analyses")
-        made: list[Mapping[str, Callable[[Any], None]]] = _guard(
-            "store_listener", lambda: self._manager.hook.store_listener(store=store)
-        )
-        return made
-
-    def doctor_checks(self) -> tuple[DoctorCheck, ...]:
-        """Return the checks of the loaded backends."""
-        answers = self._manager.hook.doctor_checks(ctx=self.context)
-        return tuple(check for answer in answers for check in answer or ())
-
-    # --- observers ----------------------------------------------------------------------------
-
-    def listeners(self) -> Mapping[str, Mapping[str, Callable[..., Any]]]:
-        """Return each loaded plugin that listens, with its lifecycle hooks by event kind."""
-        found: dict[str, dict[str, Callable[..., Any]]] = {}
-        for kind in EVENT_TYPES:
-            for one in getattr(self._manager.hook, kind).get_hookimpls():
-                found.setdefault(one.plugin_name, {})[kind] = one.function
-        return found
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -344,7 +271,7 @@ class Host:
 
     def _register(self, family: Family, name: str, plugin_class: Any, value: str) -> Any:
         where = f"{family.group} -> {value}"
-        plugin = _guard(where, plugin_class) if isinstance(plugin_class, type) else plugin_class
+        plugin = guard(where, plugin_class) if isinstance(plugin_class, type) else plugin_class
         own = getattr(plugin, "name", name)
         if own != name:
             raise PluginError(
@@ -382,17 +309,3 @@ class Host:
 def _folder(variable: str, default: Callable[..., Path]) -> Path:
     chosen = os.environ.get(variable)
     return Path(chosen).expanduser() if chosen else default("accelerate")
-
-
-def _guard(who: str, call: Callable[[], Any]) -> Any:
-    """Call into a plugin; what is not a typed error becomes a PluginError that names it."""
-    try:
-        return call()
-    except AccelerateError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"failed with {type(error).__name__}: {error}",
-            where=who,
-            hint="This is a bug of the plugin; --debug shows where.",
-        ) from error

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata as metadata
 import inspect
 import re
 import subprocess
@@ -78,15 +77,16 @@ class Checked:
 def installed() -> tuple[Installed, ...]:
     """Return every plugin of every family, conflicting ones each; imports none of them."""
     own = {family.group: family.name for family in CORE_FAMILIES} | {COMMANDS_GROUP: COMMANDS}
+    listing = loading.Listing()
     others = {
         group: match[1]
-        for group in sorted(metadata.entry_points().groups)
+        for group in sorted(listing.groups)
         if group not in own and (match := _GROUP.fullmatch(group))
     }
     answer: list[Installed] = []
     for group, family in (own | others).items():
         problem = _unknown_group(group, own) if group in others else None
-        for claims in loading.find(group).values():
+        for claims in listing.find(group).values():
             conflict = loading.conflict(claims)
             answer += [
                 Installed(family=family, found=one, problem=problem or conflict) for one in claims

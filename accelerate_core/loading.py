@@ -7,9 +7,10 @@ only module that knows it.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata as metadata
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -39,24 +40,62 @@ class Problem:
     error: PluginError
 
 
+class Listing:
+    """Know what is installed, as it was when first asked.
+
+    A file per distribution is read for that: for each group anew it was most of the start of a run.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, Mapping[str, tuple[Found, ...]]] = {}
+
+    @functools.cached_property
+    def _entries(self) -> Any:
+        return metadata.entry_points()
+
+    @property
+    def groups(self) -> Collection[str]:
+        """The names of all groups, whomever they belong to."""
+        groups: Collection[str] = self._entries.groups
+        return groups
+
+    def find(self, group: str) -> Mapping[str, tuple[Found, ...]]:
+        """Return what is installed in a group, by name. More than one claimant means a conflict."""
+        if group not in self._found:
+            self._found[group] = _claims(self._entries.select(group=group))
+        return self._found[group]
+
+
 def find(group: str) -> Mapping[str, tuple[Found, ...]]:
-    """Return what is installed in a group, by name. More than one claimant means a conflict."""
+    """Return what is installed in one group now; see `Listing.find`."""
+    return Listing().find(group)
+
+
+def _claims(entries: Iterable[metadata.EntryPoint]) -> Mapping[str, tuple[Found, ...]]:
     found: dict[str, dict[str, Found]] = {}
-    for entry in metadata.entry_points(group=group):
-        dist = entry.dist
+    for entry in entries:
+        # Each look at `metadata` parses a file.
+        about: Any = entry.dist.metadata if entry.dist else {}
         # An installation in progress, or a broken one, has entry points and no name yet.
-        owner = re.sub(r"[-_.]+", "-", (dist and dist.name) or "unknown").lower()
+        owner = re.sub(r"[-_.]+", "-", _said(about, "Name") or "unknown").lower()
         # An editable install can be listed twice; the same distribution is no conflict.
         found.setdefault(entry.name, {})[owner] = Found(
             entry.name,
-            group,
+            entry.group,
             entry.value,
             owner,
-            (dist.version or "") if dist else "",
-            (dist.metadata["Summary"] or "") if dist else "",
+            _said(about, "Version"),
+            _said(about, "Summary"),
             entry,
         )
     return {name: tuple(found[name].values()) for name in sorted(found)}
+
+
+def _said(about: Any, key: str) -> str:
+    try:
+        return about[key] or ""
+    except KeyError:  # of the backport of importlib.metadata, which others import
+        return ""
 
 
 def conflict(claims: Iterable[Found]) -> PluginError | None:

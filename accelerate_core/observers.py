@@ -35,7 +35,7 @@ class Bus:
     def __init__(self) -> None:
         self._observers: list[_Observer] = []
 
-    def add(self, name: str, deliver: Callable[[Any], None], kinds: Iterable[str] = ()) -> None:
+    def add(self, name: str, deliver: Callable[[Any], Any], kinds: Iterable[str] = ()) -> None:
         """Add an observer; without `kinds` it gets every event."""
         self._observers.append(_Observer(name, deliver, frozenset(kinds)))
 
@@ -75,7 +75,7 @@ class Bus:
 
 
 class _Observer:
-    def __init__(self, name: str, deliver: Callable[[Any], None], kinds: frozenset[str]) -> None:
+    def __init__(self, name: str, deliver: Callable[[Any], Any], kinds: frozenset[str]) -> None:
         self.name = name
         self.kinds = kinds
         self.queue: queue.SimpleQueue[Event | threading.Event | None] = queue.SimpleQueue()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import enum
 import math
-import os
 import re
 import types as python_types
 import typing
@@ -17,7 +16,9 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
+from . import secrets
 from .errors import ConfigError, did_you_mean
+from .secrets import Secret
 from .types import Target
 
 T = TypeVar("T")
@@ -42,27 +43,6 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)B")
 _BOUND = re.compile(r"'(\w+)' must be ([<>]=? \S+): (.+)")
-
-
-class Secret:
-    """Hold a secret; it shows itself nowhere. In files only as `env:NAME`."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the secret itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a secret does not leave its process")
 
 
 class _Refused(ValueError):
@@ -143,24 +123,19 @@ def _text(value: Any, _: Any) -> str:
 
 def resolve_env(value: str) -> str:
     """Return the variable's value for `env:NAME`, anything else unchanged."""
-    if not value.startswith("env:"):
-        return value
-    name = value.removeprefix("env:")
-    if name not in os.environ:
-        raise _Refused(
-            f"the environment variable {name} is not set", hint=f"Set it: export {name}=..."
-        )
-    return os.environ[name]
+    return _read(value) if value.startswith("env:") else value
+
+
+def _read(reference: str) -> str:
+    try:
+        return secrets.read(reference)
+    except ConfigError as error:
+        info = error.info
+        raise _Refused(info.message, info.accepted, info.hint) from None
 
 
 def _secret(value: Any, _: Any) -> Secret:
-    if not isinstance(value, str) or not value.startswith("env:"):
-        raise _Refused(
-            "a secret stands in the file itself",
-            ('"env:NAME"',),
-            "Put it into an environment variable and refer to that.",
-        )
-    return Secret(resolve_env(value))
+    return Secret(_read(_expect(str, "a string")(value, None)))
 
 
 def _literal(value: Any, kind: Any) -> Any:
@@ -331,7 +306,9 @@ def _explain(error: BaseException, key: str) -> typing.Iterator[_Explained]:
     elif isinstance(error, _Refused):
         yield str(error), key, error.accepted, error.hint
     elif isinstance(error, ConfigError):
-        yield error.info.message, key, error.info.accepted, error.info.hint
+        # A validator of one field does not get its key from cattrs, and says it itself.
+        named = f"{key}.{error.info.where}" if error.info.where else key
+        yield error.info.message, named, error.info.accepted, error.info.hint
     elif isinstance(error, KeyError):
         yield "this key is missing", key or str(error.args[0]), (), None
     elif isinstance(error, ValueError) and (match := _BOUND.fullmatch(str(error))):

@@ -324,6 +324,7 @@ class RunInfo:
     fingerprint: str | None = None
     #: When other processes went on with it, after one that was killed or interrupted.
     resumed_at: tuple[datetime, ...] = ()
+    ci: Mapping[str, Any] = attrs.field(factory=dict)  #: provider, branch, pull_request, job, ...
 
 
 @attrs.frozen(kw_only=True)

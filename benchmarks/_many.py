@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import psutil
 from accelerate_duckdb.store import DuckDbStore
+
+from ._measure import rounded
 
 #: Backend, engine, browser, whether a software adapter stands for hardware, and how slow.
 TARGETS = (
@@ -82,3 +87,14 @@ def fill(path: Path, *, series: int, points: int, days: float = 28, samples: int
             """,
             [begin, step_s, points, points],
         )
+
+
+def conditions(series: int, points: int, times: Sequence[float]) -> dict[str, Any]:
+    """Say of what size a database was, and how busy the machine, for times taken on it."""
+    return {
+        "measurements": series * points,
+        "series": series,
+        "fastest_s": rounded(min(times)),
+        "load": [rounded(one) for one in psutil.getloadavg()],
+        "cores": psutil.cpu_count(),
+    }

@@ -12,6 +12,7 @@ import numpy as np
 from accelerate_insights import detecting
 from accelerate_insights.detecting import synthetic, synthetic_lab
 from accelerate_insights.detecting.shift import ShiftDetector
+from accelerate_insights.testing.detectors import series
 
 from ._measure import Figure
 from ._world import Options, conditions
@@ -62,12 +63,13 @@ def _groups(part: int | None) -> Figure:
 
 
 def _time(number: int) -> Figure:
-    """Time a database in which one series of ten changes."""
+    """Time series of which one in ten changes, from points to grouped findings."""
     changed = synthetic.batch((synthetic.TUNING_SEED, 90), number // 10, df=4, shift=0.1)
     steady = synthetic.batch((synthetic.TUNING_SEED, 91), number - number // 10, df=4)
     values = [*changed.values, *steady.values]
+    several = [series(row.tolist(), key=str(number)) for number, row in enumerate(values)]
     begin, begin_cpu = time.perf_counter(), time.process_time()
-    ShiftDetector().find(values)
+    detecting.find(several)
     took, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
     limit = 30 if number == _TIMED else None
     return _figure("insights_detect_series_seconds", took, number, at_most=limit, cpu_seconds=cpu)

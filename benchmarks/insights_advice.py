@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import duckdb
-import psutil
 from accelerate_insights import Insights
 
-from ._many import fill
+from ._many import conditions, fill
 from ._measure import Figure, median, rounded
 from ._world import Options
 
@@ -45,12 +44,8 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
                 unit="s",
                 at_most=AT_MOST_S,
                 conditions={
-                    "measurements": series * points,
-                    "series": series,
-                    "fastest_s": rounded(min(times)),
+                    **conditions(series, points, times),
                     "cpu_s": rounded(min(processor)),
-                    "load": [rounded(one) for one in psutil.getloadavg()],
-                    "cores": psutil.cpu_count(),
                 },
             )
 

@@ -8,11 +8,10 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import psutil
 from accelerate_insights.picturing.report import generate
 from accelerate_insights.reading import Database
 
-from ._many import fill
+from ._many import conditions, fill
 from ._measure import Figure, median, rounded
 from ._world import Options
 
@@ -42,12 +41,8 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
                 unit="s",
                 at_most=AT_MOST_S,
                 conditions={
-                    "measurements": series * points,
-                    "series": series,
-                    "fastest_s": rounded(min(times)),
+                    **conditions(series, points, times),
                     "size_bytes": size,
                     "filled_s": rounded(filled_s),
-                    "load": [rounded(one) for one in psutil.getloadavg()],
-                    "cores": psutil.cpu_count(),
                 },
             )

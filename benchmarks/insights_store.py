@@ -139,7 +139,7 @@ def _narrow(place: Path, count: int) -> tuple[int, float]:
         "session_id": ["run"] * count,
         **{name: list(range(count)) for name in ("size", "ready", "active", "queued")},
         **{name: ['{"firefox": 2}'] * count for name in ("by_browser", "by_platform", "by_model")},
-        **{name: list(range(count)) for name in ("jobs", "errors")},
+        **{name: list(range(count)) for name in ("jobs", "errors", "attempts")},
     }
     return _insert(place, "resource_pool_metrics", columns, count)
 

@@ -24,17 +24,19 @@ from typing import Any, Literal, Union, get_args, get_origin
 import attrs
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
 from accelerate_chaos.hookspecs import FAULTS
+from accelerate_ci.hookspecs import PROVIDERS
 from accelerate_duckdb.dictionary import Described, describe
 from accelerate_insights.hookspecs import DETECTORS
 from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core import config, pool_config
 from accelerate_core.hookspecs import CORE_FAMILIES, Family
-from accelerate_core.settings import Seconds, Secret, Share, Size
+from accelerate_core.secrets import Secret
+from accelerate_core.settings import Seconds, Share, Size
 from accelerate_core.types import Target
 
 ROOT = Path(__file__).parents[1]
-FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS, DETECTORS)
+FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS, DETECTORS, PROVIDERS)
 MADE = "<!-- Made by `make docs` from the source. Do not edit. -->"
 
 #: How a family's plugin is configured in a pipeline file, where its name is NAME; kernels are not.
@@ -60,7 +62,7 @@ _WORDS = {
     Seconds: 'time: seconds, or `"500ms"`, `"10s"`, `"2m"`, `"1h"`',
     Share: 'share: `0.02` or `"2%"`',
     Size: 'memory: bytes, or `"512MiB"`, `"4GiB"`',
-    Secret: 'secret: `"env:NAME"`',
+    Secret: 'secret: `"env:NAME"`, `"file:PATH"` or `"keyring:SERVICE/USER"`',
     Target: "target",
     Any: "anything",
 }
@@ -95,6 +97,10 @@ def word(kind: Any) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if kind in _WORDS:
         return _WORDS[kind]
+    if isinstance(own := getattr(kind, "in_words", None), str):
+        return own
+    if attrs.has(kind):
+        return "table"
     if origin is Literal:
         return ", ".join(f'`"{one}"`' for one in inner)
     if origin in (Union, types.UnionType):
@@ -114,7 +120,7 @@ def value(default: Any) -> str:
         return "required"
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         default = default.factory()
-    if default is None:
+    if default is None or attrs.has(type(default)):
         return "unset"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
@@ -139,6 +145,17 @@ def rows(kind: type, *, skip: Iterable[str] = ()) -> Iterator[str]:
                 raise KeyError(f"{kind.__module__}.{kind.__qualname__}.{field.name} has no #:")
             cells = (f"`{field.alias}`", words, value(field.default), notes[field.name])
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def tables(kind: type, path: str = "") -> Iterator[str]:
+    """Yield the tables within a class's settings: where each stands, what it is, its fields."""
+    for field in attrs.fields(attrs.resolve_types(kind)):
+        for one in (field.type, *(get_args(field.type))):
+            if attrs.has(one) and one is not Target and not hasattr(one, "in_words"):
+                place = f"{path}{field.alias}"
+                yield f"\nTables of `{place}`: {first_line(one)}\n"
+                yield from rows(one)
+                yield from tables(one, f"{place}.")
 
 
 def bounds(validator: Any) -> Iterator[str]:
@@ -168,7 +185,7 @@ def plugins() -> Iterator[tuple[str, str, Any]]:
 def configuration() -> Iterator[str]:
     """Yield the lines of `docs/configuration.md`."""
     table = config.Config
-    nested = ("store", "pool", "models", "benchmarks", "reports", "connectors")
+    nested = ("store", "pool", "models", "benchmarks", "reports", "connectors", "delivery")
     by_name = ("backends", "schedulers", "recovery", "sources", "listeners", "analyses")
     yield MADE + "\n\n# Configuration reference\n"
     yield (
@@ -182,6 +199,7 @@ def configuration() -> Iterator[str]:
         ("[pool]", config.PoolConfig),
         ("[[models]]", config.ModelConfig),
         ("[[benchmarks]]", config.BenchmarkConfig),
+        ("[delivery]", config.DeliveryConfig),
     ):
         yield f"\n## `{heading}`\n\n{first_line(kind)}\n"
         yield from rows(kind, skip=("breaker", "health"))
@@ -195,8 +213,8 @@ def configuration() -> Iterator[str]:
     yield "\n## `[store]`, `[[reports]]`, `[[connectors]]`\n"
     yield (
         "Each names a plugin with `use`; the plugin's own settings stand beside it. `id` names "
-        "the instance, and `on` lists the events that a connector is told of; without it, all but "
-        "`metrics_recorded`.\n"
+        "the instance, and `on` lists the events that a connector is told of; without it, those it "
+        "chooses itself, or the ends of runs and regressions.\n"
     )
     yield "\n## Plugins and their settings\n"
     yield "Those of this repository; `accel plugins show NAME` shows any installed one."
@@ -210,6 +228,7 @@ def configuration() -> Iterator[str]:
                 yield "No settings."
             else:
                 yield from rows(settings)
+                yield from tables(settings)
 
 
 # --- hooks ------------------------------------------------------------------------------------
@@ -229,7 +248,7 @@ def hook_pages() -> Iterator[str]:
     yield (
         "A plugin implements the hooks of its family with `@hookimpl`; it may leave out arguments "
         "it does not need. Hooks marked *any plugin* may be implemented beside those of the "
-        "family. What a `_create` hook returns is described in `accelerate_core/protocols.py` or, "
+        "family. What a `_create` hook returns is described in `accelerate_core/protocols/` or, "
         "for families of another distribution, beside the specs.\n"
     )
     for family in FAMILIES:

@@ -81,7 +81,7 @@ class Told:
 def tell(folder: Path, story: Story, run: Callable[..., str]) -> Told:
     """Make the project in an empty folder, run its history, and return what was found."""
     write_model(folder / "model.onnx")
-    _git(folder, "init", "-q")
+    git(folder, "init", "-q")
     (folder / ".gitignore").write_text("results.duckdb*\n*.html\n*.png\n")
     planted, printed = "", io.StringIO()
     with contextlib.chdir(folder):
@@ -96,11 +96,11 @@ def tell(folder: Path, story: Story, run: Callable[..., str]) -> Told:
             )
             (folder / "notes.txt").write_text(f"day {number + 1}\n")
             is_planted = number == story.good
-            commit = _commit(folder, PLANTED if is_planted else f"Write of day {number + 1}")
-            planted = commit if is_planted else planted
+            sha = commit(folder, PLANTED if is_planted else f"Write of day {number + 1}")
+            planted = sha if is_planted else planted
             began = time.monotonic()
             printed.write(run("run", "pipeline.toml"))
-            _say(f"run {number + 1:2} at {commit[:9]}: {time.monotonic() - began:.1f} s")
+            _say(f"run {number + 1:2} at {sha[:9]}: {time.monotonic() - began:.1f} s")
         alerts = json.loads(accel_here("regressions", "list", "--json"))
     return Told(planted, alerts, printed.getvalue())
 
@@ -186,13 +186,13 @@ def _printed() -> Iterator[io.StringIO]:
     text.write(out.buffer.getvalue().decode())
 
 
-def _commit(folder: Path, message: str) -> str:
-    _git(folder, "add", "-A")
-    _git(folder, "commit", "-q", "-m", message)
-    return _git(folder, "rev-parse", "HEAD")
+def commit(folder: Path, message: str) -> str:
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", message)
+    return git(folder, "rev-parse", "HEAD")
 
 
-def _git(folder: Path, *words: str) -> str:
+def git(folder: Path, *words: str) -> str:
     # The user's own settings, hooks and signatures have no business here.
     environment = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     who = ("-c", "user.name=demo", "-c", "user.email=demo@example.org")

@@ -19,6 +19,7 @@ import typer
 
 from .. import loading
 from ..errors import AccelerateError, ConfigError, PluginError, did_you_mean
+from ..secrets import RedactingFilter, redact, redacted
 from .output import print_error
 from .overview import COMMANDS, GROUP, overview, plugin_commands, version
 
@@ -155,8 +156,8 @@ def invoke(words: list[str], *, is_debug: bool) -> int:
             raise
         except AccelerateError as error:
             if is_debug:
-                traceback.print_exception(error)
-            print_error(error.info)
+                _print_traceback(error)
+            print_error(redacted(error.info))
             return error.exit_code
         except Exception as error:
             _print_unexpected(error, is_debug)
@@ -166,13 +167,17 @@ def invoke(words: list[str], *, is_debug: bool) -> int:
 
 def _print_unexpected(error: Exception, is_debug: bool) -> None:
     if is_debug:
-        traceback.print_exception(error)
+        _print_traceback(error)
         return
     print(
-        f"error: unexpected {type(error).__name__}: {error}\n"
-        "This is a bug. Run the command again with --debug to see where.",
+        redact(f"error: unexpected {type(error).__name__}: {error}\n")
+        + "This is a bug. Run the command again with --debug to see where.",
         file=sys.stderr,
     )
+
+
+def _print_traceback(error: Exception) -> None:
+    print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -184,6 +189,7 @@ def _logging(is_debug: bool) -> Iterator[None]:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root, own = logging.getLogger(), logging.getLogger("accelerate")
     levels = root.level, own.level
+    handler.addFilter(RedactingFilter())
     root.addHandler(handler)
     if is_debug:
         root.setLevel(logging.INFO)

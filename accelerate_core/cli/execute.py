@@ -66,6 +66,7 @@ def execute(
                 "reports": {name: path and str(path) for name, path in outcome.reports.items()},
                 "problems": list(outcome.problems),
                 "regressions": to_plain(outcome.regressions),
+                "still_worse": list(outcome.still_worse),
                 "profiles": plain_profiles(outcome.profiles),
             }
         )
@@ -78,6 +79,8 @@ def execute(
         show_profiles(outcome.profiles)
         for line in regression_lines(outcome.regressions):
             print(line)
+        for line in outcome.still_worse:
+            print(f"still worse: {line}")
     for line in (*_broken(host), *outcome.problems):
         warn(f"warning: {line}")
     if summary.run.is_interrupted:

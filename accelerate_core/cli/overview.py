@@ -7,6 +7,7 @@ Kept free of imports: importlib.metadata alone is most of what `accel --help` co
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .. import __version__
@@ -24,6 +25,8 @@ COMMANDS: Mapping[str, str] = {
     "report": "Report a stored run again, in any format.",
     "top": "Show the fleets that run here: workers, jobs, health.",
     "doctor": "Try every backend and browser for real, and say what is missing.",
+    "connectors": "Try the connectors of a pipeline file: credentials, reachability, rights.",
+    "outbox": "Show what connectors were told and what waits; send, retry or drop it.",
     "plugins": "List, show and check the installed plugins.",
 }
 
@@ -67,7 +70,8 @@ def summary(entry: EntryPoint) -> str:
     """
     about = _first_line(entry.module).partition("`: ")[2]
     if not about and entry.dist:
-        about = entry.dist.metadata["Summary"] or ""
+        with suppress(KeyError):  # of the backport of importlib.metadata
+            about = entry.dist.metadata["Summary"] or ""
     owner = entry.dist.name if entry.dist else "unknown"
     return f"{about[:1].upper()}{about[1:]} [{owner}]".strip()
 

@@ -67,7 +67,7 @@ def show(
 @app.command()
 def check(
     name: Annotated[
-        str | None, typer.Argument(help="Plugin, or family.plugin; all without.", metavar="[NAME]")
+        str | None, typer.Argument(help="Plugin, or family.plugin; all without.", metavar="NAME")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,15 +14,14 @@ import attrs
 import typer
 
 from ..errors import ConfigError, StoreError
+from .database import opened
 
 if TYPE_CHECKING:
     from ..host import Host
-    from ..protocols import Store
     from ..types import RunInfo, RunSummary
 
 app = typer.Typer(rich_markup_mode=None)
 
-STORE = "duckdb"
 #: How far back a run is looked for, and how many are listed.
 _HISTORY = 10_000
 _LISTED = 20
@@ -34,7 +32,7 @@ _FILES = ("html", "pdf")
 @app.command()
 def report(
     run: Annotated[
-        str, typer.Argument(help="The run's id or how it begins.", metavar="[RUN]")
+        str, typer.Argument(help="The run's id or how it begins.", metavar="RUN")
     ] = "latest",
     db: Annotated[Path, typer.Option(help="Database with the runs.")] = Path("results.duckdb"),
     format_name: Annotated[
@@ -71,7 +69,7 @@ def report(
         _report_days(host, db, days, chosen, output)
         return
     settings = _report_settings(host, format_name, output)
-    with _open(host, db) as store:
+    with opened(host, db) as store:
         if is_list:
             runs = store.runs(_LISTED)
             summary = None
@@ -100,7 +98,7 @@ def _report_days(host: Host, db: Path, days: float, name: str, output: str | Non
         raise ConfigError(
             "no such directory", where=f"--output {output}", hint="Create it, or name another."
         )
-    with _open(host, db) as store:
+    with opened(host, db) as store:
         made = host.performance_report(store, days, name)
     if output is None or output == "-":
         sys.stdout.flush()
@@ -128,22 +126,6 @@ def _report_settings(host: Host, name: str, output: str | None) -> dict[str, Any
             hint="Choose another format: --format html",
         )
     return {"path": output}
-
-
-@contextlib.contextmanager
-def _open(host: Host, db: Path) -> Iterator[Store]:
-    if not db.is_file():
-        raise ConfigError(
-            "no such database",
-            where=str(db),
-            hint='Name another with --db, or keep results: [store] use = "duckdb", '
-            "or accel bench --store results.duckdb",
-        )
-    store: Store = host.create(
-        "stores", STORE, {"path": str(db)}, where="--db", tables=host.tables()
-    )
-    with contextlib.closing(store):
-        yield store
 
 
 def _find(runs: Sequence[RunInfo], wanted: str, db: Path) -> RunInfo:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
+
 from ..types import CellStatus, Measurement, RunSummary
 
 if TYPE_CHECKING:
@@ -86,12 +88,27 @@ def failures(summary: RunSummary) -> list[str]:
 
 
 def regression_lines(found: Iterable[Regression]) -> list[str]:
-    """Return a line for each regression: how much, why as far as it is known, and what to ask."""
-    return [_regression_line(one) for one in found]
+    """Return a line for each regression: how much, why as far as it is known, and what to ask.
+
+    Several with one cause come below a line that says so. What is well again is none of them.
+    """
+    groups: dict[str, list[Regression]] = {}
+    for number, one in enumerate(found):
+        cause = one.cause_id if one.status == "open" else None
+        groups.setdefault(cause or str(number), []).append(one)
+    lines = []
+    for group in groups.values():
+        if len(group) == 1:
+            lines.append(_regression_line(group[0]))
+        else:
+            lines.append(f"{len(group)} regressions with one cause, {group[0].cause}:")
+            lines += [f"  {_regression_line(attrs.evolve(one, cause=None))}" for one in group]
+    return lines
 
 
 def _regression_line(one: Regression) -> str:
-    text = f"{one.severity} regression: {one.label or one.series_key}: "
+    what = "well again" if one.status == "fixed" else f"{one.severity} regression"
+    text = f"{what}: {one.label or one.series_key}: "
     text += f"{number(one.before)} -> {number(one.after, one.unit)}"
     if one.change is not None:
         text += f" ({one.change:+.0%}"

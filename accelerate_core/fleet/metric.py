@@ -113,5 +113,11 @@ METRICS: Mapping[str, Metric] = {
         Metric(
             "accelerate.worker.busy_time", "counter", "s", "Time that attempts took on workers."
         ),
+        Metric(
+            "accelerate.worker.memory",
+            "up_down_counter",
+            "By",
+            "Memory of workers' processes: as measured with a cell, and every 5 s under a limit.",
+        ),
     )
 }

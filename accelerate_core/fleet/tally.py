@@ -44,6 +44,7 @@ class _Worker:
     begun_ns: int
     epoch: int
     is_up: bool = False
+    held_bytes: int = 0
 
 
 class Tally:
@@ -76,6 +77,8 @@ class Tally:
                 self._start_failed(event, now)
             case ev.WorkerLost():
                 self._lost(event, now)
+            case ev.WorkerMemory():
+                self._weighed(self._known(event.worker_id, event.epoch), event.held_bytes)
             case ev.WorkerStopped():
                 self._gone(event.worker_id, event.epoch)
         for one in said:
@@ -175,6 +178,12 @@ class Tally:
         self._add("accelerate.worker.start.duration", took, target=worker.target)
         self._add("accelerate.worker.count", 1, target=worker.target)
 
+    def _weighed(self, worker: _Worker | None, held_bytes: int) -> None:
+        if worker is not None and held_bytes != worker.held_bytes:
+            more = held_bytes - worker.held_bytes
+            worker.held_bytes = held_bytes
+            self._add("accelerate.worker.memory", more, target=worker.target)
+
     def _start_failed(self, event: ev.WorkerFailed, now: int) -> None:
         worker = self._known(event.worker_id, event.epoch)
         if worker is None:
@@ -197,6 +206,7 @@ class Tally:
         if worker is not None:
             if worker.is_up:
                 self._add("accelerate.worker.count", -1, target=worker.target)
+            self._weighed(worker, 0)
             del self._workers[worker_id]
 
     def _mended(self, order: do.MendWorker, now: int) -> None:
@@ -207,6 +217,7 @@ class Tally:
         self._add("accelerate.worker.mends", 1, target=worker.target, how=str(order.how))
         if worker.is_up:
             self._add("accelerate.worker.count", -1, target=worker.target)
+        self._weighed(worker, 0)
         self._workers[order.worker_id] = _Worker(worker.target, now, order.epoch)
 
     # --- inside -------------------------------------------------------------------------------

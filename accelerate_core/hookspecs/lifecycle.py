@@ -15,12 +15,12 @@ def run_started(event: events.RunStarted) -> None:
 
 @hookspec
 def run_finished(event: events.RunFinished) -> None:
-    """A run ended, well or not."""
+    """A run did all it could, or was interrupted."""
 
 
 @hookspec
 def run_failed(event: events.RunFailed) -> None:
-    """A run failed; sent after `run_finished`."""
+    """A run failed: sent after `run_finished`, or instead when an error ended it."""
 
 
 @hookspec
@@ -63,4 +63,9 @@ def metrics_recorded(event: events.MetricsRecorded) -> None:
 
 @hookspec
 def regression(event: events.Regression) -> None:
-    """An analysis found a measurement worse than its history."""
+    """An analysis found a measurement worse than its history, or well again: see its status."""
+
+
+@hookspec
+def notification(event: events.Notification) -> None:
+    """Rules made a message of other events."""

@@ -152,7 +152,7 @@ class Bench:
             is_cached=loaded.handle.is_cached,
             sampling=attrs.evolve(taken.sampling, noise=heard),
             provenance={
-                **provenance.software(),
+                **provenance.of_run(self._run),
                 # More than one where a worker was lost meanwhile and a fallback went on.
                 "answered_by": dict(answered),
                 "engine_version": info.engine_version,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -23,12 +24,15 @@ class Judge:
         analyses: Mapping[str, Analysis],
         store: Store,
         again: Callable[[Measurement], Awaitable[Measurement | None]],
+        storing: Callable[[Callable[[], Sequence[Regression]]], Sequence[Regression]],
     ) -> None:
-        """Take how a cell is measured again: None once the run is to stop."""
+        """Take how a cell is measured again, None once the run is to stop; and what stores."""
         self._analyses = analyses
         self._store = store
         self._again = again
+        self._storing = storing
         self.problems: list[str] = []
+        self.still_worse: list[str] = []  #: what earlier runs told of, a line each
 
     async def judge(self, summary: RunSummary) -> tuple[Regression, ...]:
         """Return what the analyses confirmed; nothing when the run is stopped meanwhile."""
@@ -46,7 +50,11 @@ class Judge:
             return ()
         for name, analysis in asked.items():
             try:
-                found += await asyncio.to_thread(analysis.conclude, summary, again, self._store)
+                conclude = functools.partial(analysis.conclude, summary, again, self._store)
+                news = await asyncio.to_thread(self._storing, conclude)
+                found += news
+                if ask := getattr(analysis, "still_worse", None):
+                    self.still_worse += await asyncio.to_thread(ask, summary, news, self._store)
             except Exception as error:
                 self._failed(name, error)
         return tuple(found)

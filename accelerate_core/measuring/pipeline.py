@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -29,10 +29,9 @@ from .judging import Judge
 from .matrix import Planned, plan, select
 from .numbers import series_key
 from .profiles import Profiles
+from .telling import Observer, Teller
 
 _log = logging.getLogger("accelerate.pipeline")
-
-Observer = Callable[[events.Event], None]
 
 
 @attrs.frozen
@@ -43,8 +42,9 @@ class Outcome:
     reports: Mapping[str, Path | None]
     problems: tuple[str, ...] = ()
     profiles: Profiles = attrs.field(factory=dict)  #: of every cell, for a run that was profiled
-    #: What analyses found worse than its history, also when measured again.
+    #: What analyses found worse than its history, also when measured again, or well again.
     regressions: tuple[events.Regression, ...] = ()
+    still_worse: tuple[str, ...] = ()  #: what earlier runs told of, a line each
 
     @property
     def is_failed(self) -> bool:
@@ -135,23 +135,25 @@ class _Run:
         self.host = host
         self.assembly = assembly
         self.planned = planned
-        self.observer = observer
         self.stop = stop or asyncio.Event()
+        ci = host.run_metadata()
         self.info = RunInfo(
             id=uuid.uuid4().hex,
             started_at=datetime.now(UTC),
             name=config.name or None,
-            project_commit=provenance.commit(Path.cwd()),
+            # A job may have the files of a commit without Git.
+            project_commit=provenance.commit(Path.cwd()) or ci.get("commit"),
             host=provenance.machine(),
             fingerprint=fingerprint,
+            ci=ci,
         )
+        self.teller = Teller(assembly, observer, _link(config, self.info))
         self.is_durable = is_durable
         self.measurements: list[Measurement] = []
         self.by_cell = {one.cell: one for one in planned}
         if earlier is not None:
             self.go_on(earlier)
-        self.saving: set[asyncio.Task[Any]] = set()
-        self.judge = Judge(assembly.analyses, assembly.store, self.again)
+        self.judge = Judge(assembly.analyses, assembly.store, self.again, self.teller.conclude)
         self.runner = Runner(
             assembly.backends,
             host.context,
@@ -159,7 +161,7 @@ class _Run:
             recovery=assembly.recovery,
             settings=config.pool.fleet_settings(),
             run_id=self.info.id,
-            observer=self.tell,
+            observer=self.teller.tell,
         )
         self.bench = Bench(
             config,
@@ -187,45 +189,70 @@ class _Run:
 
     async def run(self) -> Outcome:
         store = self.assembly.store
-        await asyncio.to_thread(store.save_run, self.info)
-        known = await asyncio.to_thread(
-            self.host.scheduler_history, self.assembly.scheduler, store, self.info.id
-        )
-        self.runner.remember(known)
-        self.tell(
+        await self.teller.store(
+            functools.partial(store.save_run, self.info),
             events.RunStarted(
                 run_id=self.info.id,
                 at=self.info.started_at,
                 run=self.info,
                 cells=tuple(one.cell for one in self.planned),
                 measured=len(self.measurements),
-            )
+            ),
         )
+        known = await asyncio.to_thread(
+            self.host.scheduler_history, self.assembly.scheduler, store, self.info.id
+        )
+        self.runner.remember(known)
         regressions: tuple[events.Regression, ...] = ()
+        broken: Exception | None = None
         try:
             async with published(self.host.context.state_dir, self.info.id, self.status):
                 await self.cells()
                 if not self.stop.is_set():
                     regressions = await self.judge.judge(self.summary())
+        except Exception as error:
+            broken = error
+            raise
         finally:
             # Shielded: a second Ctrl-C must not leave a browser behind.
             await asyncio.shield(self.runner.close())
-            await asyncio.gather(*self.saving)
+            await self.teller.settled()
             self.info = attrs.evolve(
                 self.info, finished_at=datetime.now(UTC), is_interrupted=self.stop.is_set()
             )
             await asyncio.to_thread(store.save_run, self.info)
+            if broken is not None:
+                await self.teller.broke_off(self.summary(), broken)
         summary = self.summary()
+        # Before people are told: they may be sent there.
         paths, problems = await self.report(summary)
         now = datetime.now(UTC)
         for one in regressions:
-            self.tell(one)
-        self.tell(events.RunFinished(run_id=self.info.id, at=now, summary=summary))
+            self.teller.tell(one)
+        ends: list[events.Event] = [
+            events.RunFinished(
+                run_id=self.info.id,
+                at=now,
+                summary=summary,
+                still_worse=tuple(self.judge.still_worse),
+            )
+        ]
         if summary.is_failed:
-            self.tell(events.RunFailed(run_id=self.info.id, at=now, summary=summary))
-        await asyncio.to_thread(self.assembly.bus.flush)
-        problems += [*self.judge.problems, *self.observer_problems()]
-        return Outcome(summary, paths, tuple(problems), self.bench.profiles, regressions)
+            ends.append(events.RunFailed(run_id=self.info.id, at=now, summary=summary))
+        await self.teller.store(functools.partial(store.save_run, self.info), *ends)
+        await self.teller.flush()
+        problems += [
+            *self.judge.problems,
+            *self.teller.problems(),
+        ]
+        return Outcome(
+            summary,
+            paths,
+            tuple(problems),
+            self.bench.profiles,
+            regressions,
+            tuple(self.judge.still_worse),
+        )
 
     def summary(self) -> RunSummary:
         return RunSummary(run=self.info, measurements=tuple(self.measurements))
@@ -262,7 +289,7 @@ class _Run:
         if self.stop.is_set():
             return self.unmeasured(planned, CellStatus.SKIPPED, None)
         now = datetime.now(UTC)
-        self.tell(
+        self.teller.tell(
             events.CellStarted(run_id=self.info.id, at=now, cell=planned.cell, is_again=is_again)
         )
         stopped = asyncio.create_task(self.stop.wait())
@@ -307,7 +334,7 @@ class _Run:
             task=planned.model.task or (known.task if known else None),
             is_required=planned.is_required,
             error=error.info if error else None,
-            provenance=provenance.software(),
+            provenance=provenance.of_run(self.info),
         )
 
     async def keep(self, measurement: Measurement) -> None:
@@ -316,18 +343,18 @@ class _Run:
             self.measurements.append(measurement)  # the next process measures it
             return
         # The row refers to its connection, which must be there first.
-        await asyncio.gather(*self.saving)
-        await asyncio.to_thread(self.assembly.store.save_measurement, measurement)
-        if measurement.again_of is None:
-            self.measurements.append(measurement)
-        self.tell(
+        await self.teller.settled()
+        await self.teller.store(
+            functools.partial(self.assembly.store.save_measurement, measurement),
             events.MeasurementStored(
                 run_id=self.info.id, at=datetime.now(UTC), measurement=measurement
-            )
+            ),
         )
+        if measurement.again_of is None:
+            self.measurements.append(measurement)
 
     def progress(self, cell: Cell, phase: str, done: int = 0, total: int | None = None) -> None:
-        self.tell(
+        self.teller.tell(
             events.CellProgress(
                 run_id=self.info.id,
                 at=datetime.now(UTC),
@@ -337,22 +364,6 @@ class _Run:
                 total=total,
             )
         )
-
-    def tell(self, event: events.Event) -> None:
-        if isinstance(event, events.WorkerStarted | events.WorkerGone) and event.connection:
-            saving = asyncio.ensure_future(
-                asyncio.to_thread(self.assembly.store.save_connection, event.connection)
-            )
-            self.saving.add(saving)
-            saving.add_done_callback(self.saved)
-        self.assembly.bus.send(event)
-        if self.observer is not None:
-            self.observer(event)
-
-    def saved(self, task: asyncio.Task[Any]) -> None:
-        # A failed save stays, so that the next `keep` raises it.
-        if not task.cancelled() and task.exception() is None:
-            self.saving.discard(task)
 
     async def report(self, summary: RunSummary) -> tuple[dict[str, Path | None], list[str]]:
         """Write every report; one that fails is a problem, not the end of the others."""
@@ -366,8 +377,9 @@ class _Run:
                 problems.append(f"report {name}: {error}")
         return paths, problems
 
-    def observer_problems(self) -> list[str]:
-        return [
-            f"{failure.observer} failed {failure.count} times, last: {failure.last.message}"
-            for failure in self.assembly.bus.failures()
-        ]
+
+def _link(config: Config, run: RunInfo) -> str | None:
+    """Return where people read more about a run."""
+    if config.delivery.link is not None:
+        return config.delivery.link.format(run_id=run.id)
+    return run.ci.get("job_url")

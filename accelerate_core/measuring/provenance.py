@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from .. import __version__
+from ..types import RunInfo
 
 
 @cache
@@ -28,9 +29,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def software() -> dict[str, Any]:
-    """Return the versions that are the same for a whole run."""
-    return {"accelerate_version": __version__}
+def of_run(run: RunInfo) -> dict[str, Any]:
+    """Return what is the same for all measurements of a run: the version, and the CI job."""
+    return {"accelerate_version": __version__, **({"ci": dict(run.ci)} if run.ci else {})}
 
 
 def commit(folder: Path) -> str | None:

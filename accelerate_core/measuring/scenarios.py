@@ -142,7 +142,9 @@ async def _server(
             rate, min(count, MAX_SAMPLES), bound_ms, requests, ends, ends_early=ends_early
         )
         tried.append(arrived)
-        if arrived.trial.holds and (best is None or rate > best.trial.rate):
+        # The few requests before the time was over beat no rate that was tried to its end.
+        is_better = best is None or (rate > best.trial.rate and not arrived.is_cut)
+        if arrived.trial.holds and is_better:
             best = arrived
         return arrived.trial.holds
 

@@ -175,10 +175,17 @@ class Runner:
         if live is None:
             return None
         try:
-            return await live.worker.memory()
+            held_bytes = await live.worker.memory()
         except AccelerateError as error:
             _log.warning("no memory figure for %s: %s", worker_id, error)
             return None
+        if held_bytes is not None:
+            self._post(
+                ev.WorkerMemory(
+                    at_ns=_now(), worker_id=worker_id, epoch=live.epoch, held_bytes=held_bytes
+                )
+            )
+        return held_bytes
 
     async def retire(self, target: Target) -> None:
         """Stop the workers for a target once they are idle, and wait until they are gone."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .backend import BackendContract
-    from .connector import ConnectorContract
+    from .connector import ConnectorContract, ServiceContract
     from .model import ModelSourceContract
     from .policies import SchedulerContract
     from .recovery import RecoveryContract
@@ -31,6 +31,7 @@ __all__ = [
     "RecoveryContract",
     "ReportContract",
     "SchedulerContract",
+    "ServiceContract",
     "SessionContract",
     "StoreContract",
 ]
@@ -42,6 +43,7 @@ _HOMES = {
     "RecoveryContract": "recovery",
     "ReportContract": "report",
     "SchedulerContract": "policies",
+    "ServiceContract": "connector",
     "SessionContract": "sessions",
     "StoreContract": "store",
 }

@@ -200,4 +200,15 @@ def every_event(text: str = "minilm") -> list[events.Event]:
             severity="high",
             evidence={"model": text},
         ),
+        events.Notification(
+            **base,
+            id="digest-1",
+            to=("slack",),
+            title=f"2 regressions of {text}",
+            severity="major",
+            text=text,
+            facts=(("Cause", text),),
+            header=("Metric", "Before", "After"),
+            rows=((text, "10 ms", "15 ms"),),
+        ),
     ]

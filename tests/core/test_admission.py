@@ -185,7 +185,7 @@ def test_a_failed_start_beside_a_worker_at_work_fails_no_job() -> None:
 # --- order ------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(jobs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4000)), max_size=40))
 def test_jobs_are_done_by_priority_in_order_of_coming_and_nobody_starves(jobs) -> None:
     """One that comes so much later that its priority is outweighed comes later."""

@@ -171,9 +171,7 @@ class BreakerAgainstModel(RuleBasedStateMachine):
 
 
 TestBreakerAgainstModel = BreakerAgainstModel.TestCase
-TestBreakerAgainstModel.settings = hypothesis_settings(
-    max_examples=150, stateful_step_count=40, deadline=None
-)
+TestBreakerAgainstModel.settings = hypothesis_settings(max_examples=150, stateful_step_count=40)
 
 
 def end(breaker: Breaker, now: int, *, failed: bool = False, slow: bool = False) -> None:

@@ -17,7 +17,8 @@ from accelerate_core.assembly import make_recovery
 from accelerate_core.errors import AccelerateError, ConfigError, Unsupported
 from accelerate_core.fleet.settings import SECOND, BreakerSettings, FleetSettings, Window
 from accelerate_core.host import Host
-from accelerate_core.settings import Seconds, Secret, structure
+from accelerate_core.secrets import Secret
+from accelerate_core.settings import Seconds, structure
 from accelerate_core.types import Scenario, Target
 
 GOOD: dict[str, Any] = {
@@ -276,3 +277,14 @@ def test_amounts_of_memory(text: Any, size: int) -> None:
 )
 def test_lengths_of_time(text: Any, seconds: float) -> None:
     assert structure({"wait": text}, Settings, where="x").wait == seconds
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["https://x/{run}", "https://x/{", "https://x/{0}", "{run_id.x}", "{run_id:>99}", "{run_id!r}"],
+)
+def test_a_link_of_messages_takes_a_run_and_nothing_else(link: str) -> None:
+    with pytest.raises(ConfigError, match="link: ") as caught:
+        config.parse({"delivery": {"link": link}}, where="p.toml")
+    assert "p.toml key delivery" in str(caught.value)
+    config.parse({"delivery": {"link": "https://x/{run_id}.html"}})

@@ -91,7 +91,7 @@ def as_bytes(many: list[Record]) -> bytes:
     return frames.header() + b"".join(bytes(one) for r in many for one in frames.encode(r))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(records, max_size=6))
 def test_what_is_written_is_read(many: list[Record]) -> None:
     data = as_bytes(many)
@@ -99,7 +99,7 @@ def test_what_is_written_is_read(many: list[Record]) -> None:
     assert len(found) == len(many) and all(map(same, found, many))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(records, min_size=1, max_size=6), st.data())
 def test_damage_anywhere_costs_what_is_behind_it_and_nothing_before(
     many: list[Record], data: st.DataObject
@@ -147,7 +147,7 @@ def test_what_is_no_array_of_numbers_is_refused() -> None:
 # --- what it says -----------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(records, max_size=30))
 def test_a_compacted_journal_says_the_same(many: list[Record]) -> None:
     """Also when compacted twice, and when more is written afterwards."""
@@ -206,7 +206,7 @@ def test_a_new_owner_finds_jobs_and_answers(journal: Journal, tmp_path: Path) ->
         again.close()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 900), st.booleans(), st.binary(max_size=40))
 def test_a_damaged_file_opens_with_all_that_was_before(
     tmp_path_factory: Any, at: int, is_cut: bool, behind: bytes

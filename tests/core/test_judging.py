@@ -31,6 +31,7 @@ class Suspicious:
         self.fails_run = False
         self.breaks: set[str] = set()
         self.on_suspects: Callable[[], None] = lambda: None
+        self.worse: list[str] = []
 
     def suspects(self, summary: RunSummary, store: Store) -> Collection[str]:
         if "suspects" in self.breaks:
@@ -60,6 +61,14 @@ class Suspicious:
             )
             for one in again
         ]
+
+    def still_worse(
+        self, summary: RunSummary, news: Sequence[events.Regression], store: Store
+    ) -> Sequence[str]:
+        if "still_worse" in self.breaks:
+            raise StoreError("cannot read")
+        assert len(news) == len(self.again) and store.summary(summary.run.id)
+        return self.worse
 
 
 class Plugin:
@@ -139,7 +148,18 @@ def test_a_regression_fails_a_run_only_where_settings_say_so(
     assert outcome.is_failed and not outcome.summary.is_failed
 
 
-@pytest.mark.parametrize("what", ["suspects", "conclude"])
+def test_what_earlier_runs_told_of_is_said_at_the_end(
+    ready: tuple[config.Config, Host], analysis: Suspicious
+) -> None:
+    analysis.worse = ["latency of tiny: +30%"]
+    told: list[events.Event] = []
+    outcome = run(ready, observer=told.append)
+    (end,) = (one for one in told if isinstance(one, events.RunFinished))
+    assert outcome.still_worse == end.still_worse == ("latency of tiny: +30%",)
+    assert not outcome.is_failed
+
+
+@pytest.mark.parametrize("what", ["suspects", "conclude", "still_worse"])
 def test_an_analysis_that_fails_is_a_problem_and_the_run_goes_on(
     what: str, ready: tuple[config.Config, Host], analysis: Suspicious
 ) -> None:
@@ -148,7 +168,9 @@ def test_an_analysis_that_fails_is_a_problem_and_the_run_goes_on(
     (problem,) = outcome.problems
     assert "suspicious failed: cannot" in problem
     assert not outcome.is_failed and len(outcome.summary.measurements) == 2
-    assert outcome.regressions == () and not outcome.summary.run.is_interrupted
+    # What was stored before it failed is told.
+    assert len(outcome.regressions) == (what == "still_worse")
+    assert not outcome.summary.run.is_interrupted
 
 
 def test_a_run_stopped_while_measuring_again_ends_cleanly_and_concludes_nothing(

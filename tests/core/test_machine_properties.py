@@ -606,7 +606,6 @@ TestFleetPromises = FleetPromises.TestCase
 TestFleetPromises.settings = hypothesis.settings(
     max_examples=60,
     stateful_step_count=40,
-    deadline=None,
     # Shrinking takes longer than a test may.
     phases=(Phase.reuse, Phase.generate),
 )

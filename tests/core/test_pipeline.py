@@ -6,21 +6,24 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 import pytest
+from accelerate_duckdb.store import DuckDbStore
 
 from accelerate_core import config
 from accelerate_core.assembly import make_host
 from accelerate_core.assets import AssetStore
-from accelerate_core.errors import ConfigError, StoreError
+from accelerate_core.errors import ConfigError, ConnectorError, StoreError
+from accelerate_core.events import Event, RunFailed, RunFinished
 from accelerate_core.host import Host
 from accelerate_core.markers import hookimpl
 from accelerate_core.measuring import pipeline
 from accelerate_core.measuring.sampling import MIN_SAMPLES
 from accelerate_core.protocols import Backend, Context
+from accelerate_core.testing import samples
 from accelerate_core.testing.models import tiny_matmul
 from accelerate_core.types import Availability, CellStatus, ModelSpec, Target
 
@@ -77,6 +80,93 @@ def test_a_cell_is_measured_compared_stored_and_reported(onnx: str, tmp_path: Pa
         assert joined.rows == (("tiny", "cpu"),)
     finally:
         store.close()
+
+
+class PagerPlugin:
+    """A connector whose other side is up or down."""
+
+    is_up = True
+    told: ClassVar[list[Event]] = []
+
+    @hookimpl
+    def connector_create(self) -> PagerPlugin:
+        return self
+
+    def deliver(self, event: Event) -> None:
+        if not PagerPlugin.is_up:
+            raise ConnectorError("nobody answers", where="pager", retryable=True)
+        self.told.append(event)
+
+    def check(self) -> tuple[str, ...]:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+def test_people_are_told_once_also_by_a_later_run(onnx: str, tmp_path: Path) -> None:
+    def outcome(*, is_up: bool) -> pipeline.Outcome:
+        made, host = configure(
+            onnx,
+            tmp_path,
+            store={"use": "duckdb", "path": str(tmp_path / "r.duckdb")},
+            connectors=[{"use": "pager", "on": ["run_started", "run_finished"]}],
+            delivery={"link": "https://ci.example/{run_id}"},
+        )
+        host.add("connectors", "pager", PagerPlugin)
+        PagerPlugin.is_up = is_up
+        return run(made, host)
+
+    first = outcome(is_up=False)
+    assert not first.is_failed
+    assert first.problems == ("pager: not delivered yet: nobody answers (accel outbox list)",)
+    second = outcome(is_up=True)
+    assert second.problems == ()
+    runs = [first.summary.run.id, second.summary.run.id]
+    assert [(one.kind, one.run_id) for one in PagerPlugin.told] == [
+        (kind, run_id) for run_id in runs for kind in ("run_started", "run_finished")
+    ]
+    assert PagerPlugin.told[1].link == f"https://ci.example/{runs[0]}"
+    finished = PagerPlugin.told[3]
+    assert isinstance(finished, RunFinished) and finished.summary == second.summary
+
+
+@pytest.mark.parametrize(
+    "error", [StoreError("the disk is full", hint="Make room."), ZeroDivisionError("a bug")]
+)
+def test_people_hear_of_what_ended_a_run_before_its_time(
+    onnx: str, tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    made, host = configure(
+        onnx,
+        tmp_path,
+        store={"use": "duckdb", "path": str(tmp_path / "r.duckdb")},
+        connectors=[{"use": "pager"}],
+    )
+    host.add("connectors", "pager", PagerPlugin)
+    monkeypatch.setattr(PagerPlugin, "is_up", True)
+    monkeypatch.setattr(PagerPlugin, "told", [])
+    monkeypatch.setattr(DuckDbStore, "save_measurement", refuse)
+    kinds: list[str] = []
+    with pytest.raises(type(error)):
+        run(made, host, observer=lambda event: kinds.append(event.kind))
+    (told,) = PagerPlugin.told
+    assert isinstance(told, RunFailed) and told.error is not None
+    assert told.error.kind == type(error).__name__ and told.error.message == str(error.args[0])
+    assert told.summary.run.finished_at is not None and told.summary.measurements == ()
+    assert "run_failed" in kinds and "run_finished" not in kinds
+
+
+def test_a_run_that_is_resumed_ends_again_and_people_hear_of_both() -> None:
+    first = samples.summaries()["ok"]
+    again = attrs.evolve(first, run=attrs.evolve(first.run, resumed_at=(samples.START,)))
+    ends = [
+        RunFinished(run_id="run-1", at=samples.START, summary=summary) for summary in (first, again)
+    ]
+    assert ends[0].key != ends[1].key and ends[0].subject == ends[1].subject
 
 
 def test_a_file_that_is_not_fp32_is_compared_with_itself(tmp_path: Path) -> None:

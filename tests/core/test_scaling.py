@@ -105,7 +105,7 @@ def test_never_fewer_than_the_least_and_its_spares(least: int, spares: int) -> N
     assert len(one.alive) == min(least + spares, 4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     period_s=st.integers(1, 400),
     burst=st.integers(1, 12),

@@ -95,6 +95,22 @@ def test_mending_is_counted_and_so_is_what_it_interrupts() -> None:
     assert jobs.failed_attempts == {"hang": 1} and (jobs.retries, jobs.answered) == (1, 1)
 
 
+def test_memory_is_that_of_the_workers_that_are_left() -> None:
+    clock = Metered()
+
+    def held() -> float:
+        return sum(one.value for one in clock.points if one.name == "accelerate.worker.memory")
+
+    clock.running()
+    for held_bytes in (700, 700, 500):
+        clock(ev.WorkerMemory, worker_id="cpu-1", epoch=1, held_bytes=held_bytes)
+        assert held() == held_bytes
+    clock(ev.WorkerMemory, worker_id="cpu-1", epoch=2, held_bytes=9)  # of another life
+    assert held() == 500
+    clock.lost()
+    assert held() == 0
+
+
 def test_how_a_job_ended_without_an_answer() -> None:
     clock = Metered()
     clock.running()
@@ -121,7 +137,7 @@ def test_every_metric_keeps_to_the_conventions() -> None:
     for metric in METRICS.values():
         assert metric.name.startswith("accelerate.") and metric.name == metric.name.lower()
         assert not metric.name.endswith(("_s", "_ms", "seconds", "_total", ".total"))
-        assert metric.unit == "s" or metric.unit.startswith("{")
+        assert metric.unit in ("s", "By") or metric.unit.startswith("{")
         assert (metric.instrument == "histogram") <= (metric.unit == "s")
         assert metric.description.endswith(".")
 

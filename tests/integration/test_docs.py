@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import re
@@ -82,7 +83,7 @@ def test_python_compiles(block: Block) -> None:
 
 
 def test_fences_say_what_they_hold() -> None:
-    known = {"python", "python run", "toml", "text", "sh", "json", ""}
+    known = {"python", "python run", "toml", "yaml", "text", "sh", "json", ""}
     # "wgsl folder/file.wgsl": a file of an example, which its own test writes and runs.
     found = {block.info for page in PAGES for block in _blocks(page)}
     assert {info for info in found if "/" not in info} <= known
@@ -127,8 +128,10 @@ def test_plugin_examples_pass_their_kits(tmp_path: Path, plugins_page: dict[str,
         for name, one in plugins_page.items()
         if name.startswith("Test") and isinstance(one, type) and issubclass(one, Contract)
     }
-    # The scheduler is the complete example, tested apart; a backend need not keep sessions.
-    assert shown == {*testing.__all__} - {"SchedulerContract", "SessionContract"}
+    # The scheduler is the complete example, tested apart; a backend need not keep sessions, nor a
+    # connector have a service.
+    apart = {"SchedulerContract", "ServiceContract", "SessionContract"}
+    assert shown == {*testing.__all__} - apart
     (tmp_path / "test_plugins_page.py").write_text(_joined("plugins.md"))
     options = ["-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
     out = _run([sys.executable, "-m", "pytest", *options, str(tmp_path)], tmp_path)
@@ -196,6 +199,8 @@ def test_toml_is_accepted(block: Block, tmp_path: Path, monkeypatch: pytest.Monk
     host = make_host(parsed, cache_dir=tmp_path, state_dir=tmp_path)
     if parsed.pool.scheduler == "last_idle":
         host.add("schedulers", "last_idle", _last_idle())
+    for name in re.findall(r'"env:(\w+)"', block.text):
+        monkeypatch.setenv(name, "https://secret.example/")
     with assemble(parsed, host):  # checks the settings of every plugin it names
         pass
 
@@ -222,13 +227,19 @@ def _commands() -> Iterator[tuple[str, str]]:
         yield from dict.fromkeys((page.name, line) for line in lines)
 
 
+@functools.cache
+def _root_command() -> Any:
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize(("page", "line"), [*_commands()])
 def test_command_exists(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
+    words = words[: words.index(">")] if ">" in words else words
     words = [word for word in words if word not in ("--debug", "--help")]
     if not words:
         return
-    root: Any = typer.main.get_command(app)
+    root = _root_command()
     command, context = root, root.context_class(root, info_name="accel")
     while words and (command is root or getattr(command, "commands", None)):
         name, *words = words
@@ -276,12 +287,14 @@ def _anchor(heading: str) -> str:
 def test_every_hook_is_documented_with_its_arguments() -> None:
     from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
     from accelerate_chaos.hookspecs import FAULTS
+    from accelerate_ci.hookspecs import PROVIDERS
     from accelerate_insights.hookspecs import DETECTORS
     from accelerate_models.hookspecs import BUILDERS
     from accelerate_plan.hookspecs import KERNELS
 
     page = (ROOT / "docs/plugins.md").read_text()
-    for family in (*CORE_FAMILIES, ENGINES, LAUNCHERS, BUILDERS, KERNELS, FAULTS, DETECTORS):
+    opened = (ENGINES, LAUNCHERS, BUILDERS, KERNELS, FAULTS, DETECTORS, PROVIDERS)
+    for family in (*CORE_FAMILIES, *opened):
         module = sys.modules.get(family.specs) or __import__(family.specs, fromlist=["_"])
         for name, hook in inspect.getmembers(module, inspect.isfunction):
             if hook.__module__ == family.specs and hasattr(hook, "accelerate_spec"):

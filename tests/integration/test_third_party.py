@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/plugins/accelerate-example-scheduler"
 FAMILY = ROOT / "examples/plugins/accelerate-example-family"
 KERNEL = ROOT / "examples/plugins/accelerate-example-kernel"
+OTAVA = ROOT / "examples/plugins/accelerate-otava"
+#: Packages that only Otava is to see.
+OTAVA_PACKAGES = ROOT / ".build/otava/lib" / f"python3.{sys.version_info.minor}" / "site-packages"
 
 USE = """
 from pathlib import Path
@@ -77,11 +81,15 @@ asyncio.run(main())
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the interpreter of a fresh environment with the built plugins installed.
+    """Return the interpreter of a fresh environment with the built plugins installed."""
+    return _environment(tmp_path_factory.mktemp("third-party"), [EXAMPLE, FAMILY, KERNEL])
 
-    It sees this environment's packages through a .pth file; the plugins are its own.
+
+def _environment(folder: Path, plugins: Sequence[Path], packages: Sequence[Path] = ()) -> Path:
+    """Return the interpreter of an environment with plugins of its own.
+
+    It sees other packages through a .pth file: those named, then this environment's.
     """
-    folder = tmp_path_factory.mktemp("third-party")
     venv.create(folder, symlinks=True)
     offline = ["--no-index", "--no-deps", "--no-build-isolation", "--no-compile"]
     _run(
@@ -93,14 +101,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "-q",
             *offline,
             f"--prefix={folder}",
-            *map(str, (EXAMPLE, FAMILY, KERNEL)),
+            *map(str, plugins),
         ]
     )
     interpreter = folder / "bin" / "python"
     site = _run([str(interpreter), "-c", "import site; print(site.getsitepackages()[0])"])
     # addsitedir, not a bare path: the workspace's own editable installs are .pth files, too.
-    line = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
-    (Path(site.strip()) / "workspace.pth").write_text(line)
+    places = [*map(str, packages), sysconfig.get_path("purelib")]
+    lines = "".join(f"import site; site.addsitedir({place!r})\n" for place in places)
+    (Path(site.strip()) / "workspace.pth").write_text(lines)
     return interpreter
 
 
@@ -132,6 +141,18 @@ def test_passes_its_own_tests(
     monkeypatch.setenv("ACCELERATE_CACHE_DIR", str(tmp_path / "cache"))
     options = ["-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
     out = _run([str(python), "-m", "pytest", *options, str(plugin / "tests")], cwd=tmp_path)
+    assert " passed" in out and "skipped" not in out
+
+
+def test_otava_finds_changes_with_packages_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (OTAVA_PACKAGES / "otava").is_dir(), "run the tests with make, which installs it"
+    interpreter = _environment(tmp_path / "environment", [OTAVA], [OTAVA_PACKAGES])
+    monkeypatch.setenv("ACCELERATE_CACHE_DIR", str(tmp_path / "cache"))
+    options = ["-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+    tests = str(OTAVA / "tests")
+    out = _run([str(interpreter), "-m", "pytest", *options, tests], cwd=tmp_path)
     assert " passed" in out and "skipped" not in out
 
 

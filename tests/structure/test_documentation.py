@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
 from accelerate_chaos.hookspecs import FAULTS
+from accelerate_ci.hookspecs import PROVIDERS
 from accelerate_insights.hookspecs import DETECTORS
 from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core.hookspecs import CORE_FAMILIES, Family
 from accelerate_core.host import Host
 
-FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS, DETECTORS)
+FAMILIES = (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS, DETECTORS, PROVIDERS)
 HOOKS = [
     (family, name)
     for family in FAMILIES

@@ -16,6 +16,17 @@ from accelerate_core import errors
 
 #: Issue 2, "Correctness and bad input".
 BAD_INPUT = {
+    "a label, an address or credentials of Prometheus that cannot be",
+    "a pipeline file of a CI system that cannot be written",
+    "a right or a token that a CI job does not have",
+    "a secret that cannot be read, or that others can",
+    "a link of messages with what nobody fills in",
+    "a connector or a message of the outbox that nobody knows",
+    "a message that cannot be read any more",
+    "rules of notifications that cannot be",
+    "a receiver of notifications that is not in the file",
+    "a template of notifications that is wrong",
+    "settings of a connector that cannot be",
     "a range of time, an objective or a name of which nothing is stored",
     "a pipeline file that cannot be changed, or was since",
     "a report or picture of many runs that cannot be made",
@@ -26,7 +37,7 @@ BAD_INPUT = {
     "a scenario, strategy or browser that chaos does not know",
     "a report in a folder that is not there",
     "a fault that cannot happen to its worker",
-    "a regression, a metric or an analysis that nobody knows",
+    "a regression, a metric, a detector or an analysis that nobody knows",
     "wrong input names",
     "wrong input dtypes",
     "wrong input shapes",
@@ -84,6 +95,9 @@ BAD_INPUT = {
     "a run to compare that is not there",
     "terms or settings of a comparison that cannot be",
     "a scenario of a benchmark that is unknown or lacks what it needs",
+    "a connector's address, recipient or password that cannot be",
+    "a mail server that refuses, or is not who it says",
+    "a workflow that takes no cards",
 }
 KITS = (
     "accelerate_core/testing",

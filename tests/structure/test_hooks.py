@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 import pytest
 from accelerate_browser.hookspecs import ENGINES, LAUNCHERS
 from accelerate_chaos.hookspecs import FAULTS
+from accelerate_ci.hookspecs import PROVIDERS
 from accelerate_insights.hookspecs import DETECTORS
 from accelerate_plan.hookspecs import KERNELS
 
 from accelerate_core import hookimpl
-from accelerate_core.assembly import assemble
+from accelerate_core.assembly import Assembly, assemble
 from accelerate_core.config import parse
+from accelerate_core.delivering import FOR_PEOPLE
 from accelerate_core.errors import ConnectorError
 from accelerate_core.events import EVENT_TYPES, Event
 from accelerate_core.hookspecs import CORE_FAMILIES
@@ -26,7 +28,7 @@ from accelerate_core.testing.samples import every_event
 
 HOOKS = [
     name
-    for family in (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS, DETECTORS)
+    for family in (*CORE_FAMILIES, LAUNCHERS, ENGINES, KERNELS, FAULTS, DETECTORS, PROVIDERS)
     for name, function in vars(importlib.import_module(family.specs)).items()
     if hasattr(function, "accelerate_spec")
 ]
@@ -96,17 +98,46 @@ class Pager:
         self.is_closed = True
 
 
+def tell(assembly: Assembly) -> None:
+    """Tell of everything, as a run does: results through the outbox, all on the bus."""
+    for event in every_event():
+        assembly.dispatcher.storing(lambda event=event: (event,))
+        assembly.bus.send(event)
+    assembly.bus.flush()
+    assembly.dispatcher.settle()
+
+
 def test_connectors_are_told_of_what_they_asked_for_and_closed(host: Host) -> None:
     host.add("connectors", "pager", Pager)
-    tables = [{"use": "pager", "on": ["regression", "run_failed"]}, {"use": "pager"}]
+    tables = [{"use": "pager", "on": ["cell_started", "run_failed"]}, {"use": "pager"}]
     with assemble(parse({"connectors": tables}), host) as assembly:
-        for event in every_event():
-            assembly.bus.send(event)
-    picky, curious = Pager.made
-    assert picky.told == ["run_failed", "regression"]
-    # Metrics are for exporters, which ask for them.
-    assert set(curious.told) == set(EVENT_TYPES) - {"metrics_recorded"}
-    assert picky.is_closed and curious.is_closed
+        tell(assembly)
+    picky, usual = Pager.made
+    assert picky.told == ["run_failed", "cell_started"]
+    # A notification is for those it names, and it names others.
+    assert set(usual.told) == set(FOR_PEOPLE) - {"notification"}
+    assert picky.is_closed and usual.is_closed
+
+
+class Gauge(Pager):
+    """A connector that shows what is, and keeps nothing."""
+
+    name = "gauge"
+    is_live = True
+    kinds = ("metrics_recorded", "worker_started")
+
+    @hookimpl
+    def connector_create(self) -> Pager:
+        Pager.made.append(made := Gauge())
+        return made
+
+
+def test_a_live_connector_is_told_at_once_and_nothing_is_kept_for_it(host: Host) -> None:
+    host.add("connectors", "gauge", Gauge)
+    with assemble(parse({"connectors": [{"use": "gauge"}]}), host) as assembly:
+        tell(assembly)
+        assert not assembly.dispatcher.kinds
+    assert Pager.made[-1].told == ["worker_started", "metrics_recorded"]
 
 
 class Unreachable(Pager):
@@ -125,12 +156,9 @@ class Unreachable(Pager):
 def test_a_message_that_cannot_be_delivered_hurts_nobody(host: Host) -> None:
     host.add("connectors", "unreachable", Unreachable)
     with assemble(parse({"connectors": [{"use": "unreachable"}]}), host) as assembly:
-        for event in every_event():
-            assembly.bus.send(event)
-        assembly.bus.flush()
-        (failure,) = assembly.bus.failures()
-    assert failure.observer == "unreachable" and failure.count == len(EVENT_TYPES) - 1
-    assert failure.last.kind == "ConnectorError" and failure.last.retryable
+        tell(assembly)
+        (problem,) = assembly.dispatcher.problems()
+    assert problem.startswith("unreachable: not delivered yet: nobody answers")
 
 
 class WithTables:

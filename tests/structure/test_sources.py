@@ -21,7 +21,7 @@ REGISTRIES = (
     "python" + "hosted",
     "deb" + r"ian\.org/debian",
 )
-MACHINE = (r"/wor[k]/", r"/roo[t]/")
+MACHINE = (r"(?<![\w.-])/wor[k]/", r"(?<![\w.-])/roo[t]/")
 LEFT_OPEN = re.compile(r"\b(TO[D]O|FIX[M]E|XX[X])\b")
 #: Texts of other people, kept as they are.
 NOT_OURS = {"LICENSE", "onnxruntime-LICENSE.txt", "onnxruntime-ThirdPartyNotices.txt"}

@@ -7,7 +7,7 @@ import enum
 import json
 import pickle
 import types as python_types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -37,6 +37,7 @@ PLAIN: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(0, 2**53),
     float: st.floats(allow_nan=False, allow_infinity=False),
     bool: st.booleans(),
+    bytes: st.binary(max_size=4),
     datetime: st.datetimes(timezones=st.just(UTC)),
     Target: st.sampled_from(["cpu", "wasm:*", "webgpu/plan:firefox"]).map(Target.parse),
     Mapping[str, Any]: st.dictionaries(TEXT, JSON, max_size=2),
@@ -60,8 +61,10 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(inner)
     if origin in (Union, python_types.UnionType):
         return st.one_of(*(values_of(one) for one in inner))
-    if origin is tuple and inner[1:] == (...,):
+    if origin is Sequence or (origin is tuple and inner[1:] == (...,)):
         return st.lists(values_of(inner[0]), max_size=2).map(tuple)
+    if origin is tuple:
+        return st.tuples(*map(values_of, inner))
     if origin is Mapping:
         return st.dictionaries(values_of(inner[0]), values_of(inner[1]), max_size=2)
     raise AssertionError(f"how is {kind} built?")
@@ -82,7 +85,7 @@ def classes() -> list[type]:
 
 
 @pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_values_come_back_equal(kind: type, data: st.DataObject) -> None:
     value = data.draw(values_of(kind))
@@ -115,7 +118,7 @@ def tree(kind: type[AccelerateError]) -> list[type[AccelerateError]]:
 
 
 @pytest.mark.parametrize("kind", tree(AccelerateError), ids=lambda kind: kind.__name__)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(info=values_of(ErrorInfo))
 def test_errors_come_back_equal(kind: type[AccelerateError], info: ErrorInfo) -> None:
     error = kind(**{**attrs.asdict(info, filter=lambda one, _: one.name != "kind")})

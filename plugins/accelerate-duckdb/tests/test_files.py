@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 from accelerate_duckdb import client
 from accelerate_duckdb.store import DuckDbStore
 
-from accelerate_core.errors import StoreError
+from accelerate_core.errors import ConfigError, StoreError
 
 from . import values
 
@@ -40,8 +42,18 @@ def empty_file(data: bytes) -> bytes:
     return b""
 
 
+def sqlite_file(data: bytes) -> bytes:
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.execute("CREATE TABLE runs (id)")
+        return database.serialize()
+
+
 def truncated(data: bytes) -> bytes:
     return data[: HEADER + 1000]
+
+
+def halved(data: bytes) -> bytes:
+    return data[: len(data) // 2]
 
 
 def flipped_bits(data: bytes) -> bytes:
@@ -72,7 +84,9 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     [
         (text_file, "not a DuckDB database"),
         (empty_file, "not a DuckDB database"),
+        (sqlite_file, "not a DuckDB database"),
         (truncated, "damaged"),
+        (halved, "damaged"),
         (flipped_bits, "damaged"),
         (newer_duckdb, "newer DuckDB"),
     ],
@@ -87,7 +101,7 @@ def test_bad_files_are_refused_untouched(
     assert caught.value.info.where == str(path)
     assert caught.value.info.hint
     with pytest.raises(StoreError, match=message):
-        client.query(path, "FROM runs", wait_s=0)
+        client.query(path, "FROM schema_versions, runs", wait_s=0)
     assert path.read_bytes() == data
     assert list(path.parent.iterdir()) == [path]
 
@@ -123,7 +137,7 @@ def test_a_folder_is_no_database(tmp_path: Path) -> None:
 
 
 def test_a_query_makes_no_database(path: Path) -> None:
-    with pytest.raises(StoreError, match="no such database"):
+    with pytest.raises(ConfigError, match="no such database"):
         client.query(path, "SELECT 1", wait_s=0)
     assert not path.exists()
 
@@ -179,7 +193,7 @@ def test_a_read_only_folder_is_refused_before_anything_is_stored(
 FILL = """
 import resource, signal, sys
 import attrs
-from accelerate_core.errors import StoreError
+from accelerate_core.errors import ConfigError, StoreError
 from accelerate_duckdb.store import DuckDbStore
 from values import RUN, measurement
 

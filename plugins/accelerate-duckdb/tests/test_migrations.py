@@ -3,11 +3,19 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import pytest
+from accelerate_duckdb import migrations
+from accelerate_duckdb.client import query
+from accelerate_duckdb.db import app
+from accelerate_duckdb.migrations import CORE
+from accelerate_duckdb.pruning import prune
 from accelerate_duckdb.store import DuckDbStore
+from typer.testing import CliRunner
 
 from accelerate_core.errors import PluginError, StoreError
 from accelerate_core.protocols import Migration, TableSet
@@ -49,6 +57,43 @@ def test_a_version_1_file_moves_forward_and_keeps_its_rows(path: Path) -> None:
         assert history.rows == (("core", 1), ("core", 2), ("core", 3), ("energy", 1), ("energy", 2))
     finally:
         store.close()
+
+
+def test_looking_at_an_older_file_says_how_to_bring_it_forward_and_writes_nothing(
+    path: Path,
+) -> None:
+    first = TableSet(namespace=CORE, migrations=migrations.core_tables().migrations[:1])
+    with duckdb.connect(path) as connection:
+        migrations.migrate(connection, [first], path)
+    before = path.read_bytes()
+    for ask in (
+        lambda: query(path, "FROM time_series_performance"),
+        lambda: query(path, "SELECT scenario FROM webnn_webgpu_performance"),
+        lambda: prune(path, datetime(2026, 1, 1), is_dry_run=True),
+    ):
+        with pytest.raises(StoreError, match=r"has version 1 .* version 3") as caught:
+            ask()
+        assert caught.value.info.hint is not None
+        assert f"accel db upgrade --db {path}" in caught.value.info.hint
+    with pytest.raises(StoreError) as caught:  # what no version has is no matter of versions
+        query(path, "SELECT 1 / 'x'")
+    assert "has version" not in str(caught.value)
+    assert path.read_bytes() == before
+    done = CliRunner().invoke(app, ["upgrade", "--db", str(path), "--json"])
+    assert done.exit_code == 0, done.output
+    assert (json.loads(done.output)["before"], json.loads(done.output)["after"]["core"]) == (
+        {"core": 1},
+        3,
+    )
+    assert query(path, "FROM time_series_performance").rows == ()
+
+
+def test_pruning_brings_an_older_file_forward(path: Path) -> None:
+    with duckdb.connect(path) as connection:
+        first = TableSet(namespace=CORE, migrations=migrations.core_tables().migrations[:1])
+        migrations.migrate(connection, [first], path)
+    assert prune(path, datetime(2026, 1, 1)).rows["runs"] == 0
+    assert query(path, "FROM time_series_performance").rows == ()
 
 
 def test_a_file_opens_without_the_plugin_that_added_tables(path: Path) -> None:

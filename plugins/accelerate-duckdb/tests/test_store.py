@@ -229,9 +229,7 @@ def test_a_lone_surrogate_is_escaped(store: DuckDbStore) -> None:
     assert store.runs()[0].name == r"pipe\udcffline.toml"
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(measurement=strategies.measurements)
 def test_any_measurement_comes_back_equal(store: DuckDbStore, measurement: Measurement) -> None:
     run = attrs.evolve(values.RUN, id=str(uuid.uuid4()))

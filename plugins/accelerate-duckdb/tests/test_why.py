@@ -135,7 +135,7 @@ def test_a_file_without_stories_and_one_that_is_not_there(
     code, text, _ = why(capsys, "--db", "old.duckdb")
     assert code == 0 and "no story is kept" in text
     code, _, text = why(capsys, "--db", "none.duckdb", "--last")
-    assert code == 1 and "there is no such database" in text
+    assert code == 2 and "there is no such database" in text
 
 
 def test_a_store_without_the_table_is_said_once(folder: Path) -> None:

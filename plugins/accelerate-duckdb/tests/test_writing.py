@@ -13,8 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
+import duckdb
 import pytest
-from accelerate_duckdb import writer
+from accelerate_duckdb import bulk, writer
 from accelerate_duckdb.store import DuckDbStore
 
 from accelerate_core.errors import StoreError
@@ -99,6 +100,30 @@ def test_a_transaction_takes_one_statement_about_data(store: DuckDbStore) -> Non
             transaction.execute(sql)
 
 
+def test_columns_of_any_kind_go_in_as_they_are_and_in_order() -> None:
+    count = bulk.CHUNK
+    columns = {
+        "moment": [
+            values.MEASUREMENT.started_at.replace(tzinfo=None, microsecond=n) for n in range(count)
+        ],
+        "whole": [*range(count - 1), None],
+        "small": list(range(count)),
+        "part": [n / 3 for n in range(count)],
+        "told": [n % 2 == 0 for n in range(count)],
+        "words": [None, *(f"ä {n}" for n in range(count - 1))],
+        "same": ["x"] * count,
+    }
+    with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE SEQUENCE numbers; CREATE TABLE t (id BIGINT PRIMARY KEY DEFAULT"
+            " nextval('numbers'), moment TIMESTAMP, whole HUGEINT, small BIGINT, part DOUBLE,"
+            " told BOOLEAN, words VARCHAR, same VARCHAR)"
+        )
+        assert bulk.insert_columns(connection, "t", columns) == count
+        found = connection.execute("SELECT * EXCLUDE (id) FROM t ORDER BY id").fetchall()
+        assert found == list(zip(*columns.values(), strict=True))
+
+
 def test_many_are_saved_in_order_and_as_one(store: DuckDbStore) -> None:
     store.save_run(values.RUN)
     many = [values.measurement(number) for number in range(1, 200)]
@@ -119,10 +144,13 @@ def test_many_are_saved_in_order_and_as_one(store: DuckDbStore) -> None:
     assert store.query(COUNT).rows == ((200,),)
 
 
-def test_transactions_do_not_nest(store: DuckDbStore) -> None:
-    with store.transaction():
-        with pytest.raises(StoreError, match="in a transaction already"), store.transaction():
-            pass
+def test_a_transaction_within_one_is_part_of_it(store: DuckDbStore) -> None:
+    with pytest.raises(ZeroDivisionError), store.transaction():
+        with store.transaction():
+            store.save_measurement(values.MEASUREMENT)
+        raise ZeroDivisionError
+    assert store.query(COUNT).rows == ((0,),)
+    with store.transaction(), store.transaction():
         store.save_measurement(values.MEASUREMENT)
     assert store.query(COUNT).rows == ((1,),)
 

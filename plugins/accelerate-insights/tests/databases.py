@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 from accelerate_duckdb.store import DuckDbStore
 
 from accelerate_core.testing import samples
@@ -17,15 +18,12 @@ from accelerate_core.types import Cell, Target
 def filled(path: Path, values: Sequence[float], **changes: Any) -> Path:
     """Make or extend a database with one run a day; `latency_ms` is as given, other things alike.
 
-    `target`, `model` and `batch_size` name the cell, `commits` one commit for each run, `host` and
+    `target` and the other fields of a cell name it, `commits` one commit for each run, `host` and
     `first` (a number of days) the runs; the rest are fields of the measurements.
     """
     target = Target.parse(changes.pop("target", "webgpu/ort:chromium"))
-    cell = Cell(
-        model=changes.pop("model", "minilm"),
-        target=target,
-        batch_size=changes.pop("batch_size", 1),
-    )
+    asked = {name: changes.pop(name) for name in attrs.fields_dict(Cell) if name in changes}
+    cell = Cell(**{"model": "minilm", **asked, "target": target})
     commits = changes.pop("commits", [None] * len(values))
     host, first = changes.pop("host", {"processor": "x"}), changes.pop("first", 0)
     name = changes.pop("name", f"{cell.model}-{target}-{cell.batch_size}-{first}")

@@ -22,7 +22,7 @@ from accelerate_insights.advising.sparkline import MARK, sparkline
 from accelerate_insights.reading import Database, read_series
 from accelerate_insights.watching import keeping
 
-from accelerate_core.errors import ConfigError, StoreError
+from accelerate_core.errors import ConfigError
 from accelerate_core.testing import samples
 from accelerate_core.types import AdapterInfo, CellStatus
 
@@ -262,7 +262,7 @@ def test_unknown_names_are_refused(db: Path, tmp_path: Path) -> None:
             insights.get_performance_history(**asked)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="Did you mean 'latency'"):
         insights.get_browser_recommendations(objective="latancy")
-    with pytest.raises(StoreError, match="no such database"):
+    with pytest.raises(ConfigError, match="no such database"):
         Insights(tmp_path / "nowhere.duckdb").get_performance_history()
 
 

@@ -9,13 +9,13 @@ import attrs
 import numpy as np
 import pytest
 from accelerate_insights import detecting
-from accelerate_insights.detecting import synthetic
+from accelerate_insights.detecting import judging, synthetic
 from accelerate_insights.detecting.cleaning import clean
 from accelerate_insights.detecting.limits import limits
 from accelerate_insights.detecting.shift import ShiftDetector
 from accelerate_insights.testing import DetectorContract
 from accelerate_insights.testing.detectors import series
-from accelerate_insights.values import Severity
+from accelerate_insights.values import METRICS, Change, Severity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +68,22 @@ def test_what_is_no_number_is_left_out_and_counted() -> None:
     assert finding.change.evidence["left_out"] == 4
 
 
+def test_few_points_and_none_have_no_change() -> None:
+    nan = float("nan")
+    assert detecting.find([series(values) for values in ([], [10.0], [nan], [nan] * 40)]) == []
+
+
+def test_gaps_do_not_matter_and_a_clock_that_goes_back_leaves_the_order_as_it_is() -> None:
+    one = series([10.0] * 30 + [13.0] * 8)
+    (plain,) = detecting.find([one])
+    moments = [point.at + timedelta(days=400 * (n > 20)) for n, point in enumerate(one.points)]
+    moments[35:] = [moments[0]] * 3
+    points = [attrs.evolve(p, at=at) for p, at in zip(one.points, moments, strict=True)]
+    (moved,) = detecting.find([attrs.evolve(one, points=tuple(points))])
+    assert moved.change.evidence["clock_went_back"] == 1
+    assert (moved.id, moved.change.index, moved.change.after) == (plain.id, 30, 13.0)
+
+
 def test_rows_of_one_run_are_one_point_and_a_clock_that_goes_back_is_told() -> None:
     one = series([10.0, 12.0, 11.0, 10.0])
     points = list(one.points)
@@ -79,7 +95,7 @@ def test_rows_of_one_run_are_one_point_and_a_clock_that_goes_back_is_told() -> N
     assert (cleaned.pooled, cleaned.backwards, cleaned.left_out) == (1, 1, 0)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 1000), scale=st.sampled_from([1e-9, 0.001, 7.0, 1e12]))
 def test_units_and_dates_do_not_matter(seed: int, scale: float) -> None:
     values = synthetic.batch((TUNING, 8, seed), 1, df=3, shift=0.15, points=108).values[0]
@@ -107,6 +123,24 @@ def test_severity_is_by_effect_in_the_direction_that_is_worse(
     (finding,) = detecting.find([series([10.0] * 30 + [10.0 * factor] * 10, metric)])
     assert finding.severity is severity
     assert finding.is_worse == (severity is not Severity.IMPROVEMENT)
+
+
+@pytest.mark.parametrize(
+    ("after", "confidence", "severity"),
+    [
+        (15.0, 0.9995, Severity.CRITICAL),
+        (15.0, 0.995, Severity.MAJOR),
+        (15.0, 0.95, Severity.MINOR),
+        (11.5, 0.98, Severity.MINOR),
+    ],
+)
+def test_what_is_less_sure_is_less_severe(
+    after: float, confidence: float, severity: Severity
+) -> None:
+    change = Change(
+        index=5, before=10.0, after=after, low=0.0, high=1.0, confidence=confidence, evidence={}
+    )
+    assert judging.severity(change, METRICS["latency_ms"]) is severity
 
 
 def test_intervals_hold_the_truth() -> None:

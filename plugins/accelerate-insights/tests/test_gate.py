@@ -15,7 +15,8 @@ from accelerate_insights.gate import showing
 from accelerate_insights.gate.live import Turns
 from accelerate_insights.gate.rows import Comparison, Row, Terms, Verdict, intervals
 from accelerate_insights.gate.sides import Stored, changed, side, stored
-from accelerate_insights.gate.verdicts import compare
+from accelerate_insights.gate.spread import Spread
+from accelerate_insights.gate.verdicts import compare as judged
 from accelerate_insights.reading import Database
 from typer.testing import CliRunner
 
@@ -36,6 +37,13 @@ def measured(number: int = 1, **changes: Any) -> Measurement:
 
 def run(*cells: Measurement, **changes: Any) -> RunSummary:
     return RunSummary(run=samples.run_info(**changes), measurements=cells)
+
+
+def compare(*runs: Any, **options: Any) -> Comparison:
+    """Compare runs of a machine whose runs never differed among themselves."""
+    key = samples.measurement().series_key
+    alike = {(key, metric): Spread(0.0, 3) for metric in ("latency_ms", "inference_time_ms")}
+    return judged(*runs, **{"spreads": alike, **options})
 
 
 def row(old: Measurement, new: Measurement, **options: Any) -> Row:
@@ -61,6 +69,26 @@ def test_a_clear_change_is_called_by_name(factor: float, verdict: str) -> None:
 def test_what_the_smallest_change_is_can_be_chosen() -> None:
     new = measured(samples_ms=tuple(one * 1.03 for one in LEVEL))
     assert row(measured(), new, terms=Terms(min_effect=0.02)).verdict is Verdict.WORSE
+
+
+def test_without_earlier_runs_a_start_may_be_all_the_difference() -> None:
+    new = measured(samples_ms=tuple(one * 10 for one in LEVEL))
+    found = row(measured(), new, spreads={})
+    assert found.verdict is Verdict.UNDECIDED and found.note.startswith("not enough runs")
+    assert found.change == pytest.approx(9, abs=0.1)
+    assert row(measured(), new, spreads={}, is_interleaved=True).verdict is Verdict.WORSE
+    # What is known of the new's series serves as well.
+    known = {("cd" * 32, "latency_ms"): Spread(0.0, 3)}
+    new = attrs.evolve(new, series_key="cd" * 32)
+    assert row(measured(), new, spreads=known).verdict is Verdict.WORSE
+
+
+@pytest.mark.parametrize("deviation", [0.1, 9.0, 1e9])
+def test_runs_that_differ_wildly_leave_the_interval_unknown(deviation: float) -> None:
+    spreads = {(measured().series_key, "latency_ms"): Spread(deviation, 3)}
+    found = row(measured(), measured(samples_ms=SLOWER), spreads=spreads, terms=Terms(alpha=1e-5))
+    assert found.verdict is Verdict.UNDECIDED and (found.low, found.high) == (None, None)
+    assert found.note == "runs differ too much among themselves: run both in turns"
 
 
 def test_too_few_samples_are_undecided_and_say_how_many_are_missing() -> None:
@@ -181,10 +209,12 @@ def test_terms_that_cannot_be_kept_are_refused(terms: dict[str, Any]) -> None:
 # --- what A and B are -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commits = ["a" * 40, "b" * 40, "b" * 40 + "+changes"]
-    return filled(tmp_path / "r.duckdb", [10, 11, 12], commits=commits, name="run")
+    return filled(
+        tmp_path_factory.mktemp("db") / "r.duckdb", [10, 11, 12], commits=commits, name="run"
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,7 +254,7 @@ def test_a_run_that_is_not_there_is_refused(db: Path, word: str, message: str) -
 
 
 def test_no_database_and_no_runs_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no such database"):
+    with pytest.raises(ConfigError, match="no such database"):
         side("latest", tmp_path / "none.duckdb", "A")
     empty = filled(tmp_path / "empty.duckdb", [])
     with pytest.raises(StoreError, match="no run is stored"):
@@ -233,7 +263,7 @@ def test_no_database_and_no_runs_are_refused(tmp_path: Path) -> None:
 
 def test_spreads_are_of_runs_up_to_the_old_one(tmp_path: Path) -> None:
     path = filled(tmp_path / "r.duckdb", [10, 10.4, 10, 10.5, 9.9, 10.2, 99, 1], name="run")
-    assert stored(Database(path), "latest~3", "A").spreads(("latency_ms",)) == {}
+    assert stored(Database(path), "latest~6", "A").spreads(("latency_ms",)) == {}
     ((_, spread),) = stored(Database(path), "latest~2", "A").spreads(("latency_ms",)).items()
     assert spread.runs == 6 and 0.01 < spread.deviation < 0.06
 
@@ -275,6 +305,8 @@ def test_a_setting_that_is_none_is_refused(tmp_path: Path, setting: str) -> None
         ("--alpha", "2"),
         ("--metric", "memory_usage_mb"),
         ("nowhere.toml", "latest"),
+        ("latest", "latest", "--db-b", "nowhere.duckdb"),
+        ("latest", "latest"),
     ],
 )
 def test_the_command_refuses_before_anything_starts(
@@ -347,9 +379,9 @@ def test_json_holds_every_row_and_can_be_read_back(comparison: Comparison) -> No
 
 
 def test_exit_codes_of_what_is_stored(tmp_path: Path) -> None:
-    path = filled(tmp_path / "r.duckdb", [10.0], samples_ms=LEVEL)
-    filled(path, [12.0], samples_ms=SLOWER, first=1)
-    filled(path, [12.0], samples_ms=SLOWER[:1], first=2)
+    path = filled(tmp_path / "r.duckdb", [10.0] * 3, samples_ms=LEVEL)
+    filled(path, [12.0], samples_ms=SLOWER, first=3)
+    filled(path, [12.0], samples_ms=SLOWER[:1], first=4)
     markdown = tmp_path / "x.md"
 
     def said(*words: str) -> tuple[int, str]:
@@ -359,6 +391,8 @@ def test_exit_codes_of_what_is_stored(tmp_path: Path) -> None:
 
     assert said("latest~2", "latest~1") == (1, "WORSE: 1 worse")
     assert said("latest~1", "latest~2") == (0, "BETTER: 1 better")
+    # A second run may differ by how it was started alone.
+    assert said("latest~4", "latest~1") == (0, "UNDECIDED: 1 undecided")
     # One sample decides nothing: that fails only who is strict.
     assert said() == (0, "UNDECIDED: 1 undecided")
     assert said("--strict") == (3, "UNDECIDED: 1 undecided")

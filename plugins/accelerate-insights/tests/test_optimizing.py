@@ -17,7 +17,7 @@ from accelerate_insights.advising.optimizing import Optimization, undo
 from accelerate_insights.advising.proposing import Row, proposals
 
 from accelerate_core.config import load, parse
-from accelerate_core.errors import ConfigError, StoreError, Unsupported
+from accelerate_core.errors import ConfigError, Unsupported
 from accelerate_core.testing import samples
 from accelerate_core.types import Target
 
@@ -122,6 +122,7 @@ def test_what_was_measured_as_better_is_written_with_its_reason(
     assert config.pool.browser_preferences == {"text_embedding": "chromium"}
     assert config.benchmarks[0].batch_sizes == (8, 1)
     text = file.read_text()
+    assert "batch_sizes = [8, 1] #" in text
     assert text.count(SIGN) == len(found.proposals)
     line = next(one for one in text.splitlines() if one.startswith("threads = 4"))
     assert "30 -> 16 ms over 2 threads: 1.88 [1.84, 1.91] times as fast" in line
@@ -268,7 +269,7 @@ def test_files_that_are_none_are_refused(db: Path, tmp_path: Path) -> None:
         assert path.read_text() == text
     with pytest.raises(ConfigError, match="no such file"):
         optimize(db, tmp_path / "nowhere.toml")
-    with pytest.raises(StoreError, match="no such database"):
+    with pytest.raises(ConfigError, match="no such database"):
         path.write_text(PIPELINE)
         optimize(tmp_path / "nowhere.duckdb", path)
 

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
+import math
 import random
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accelerate_duckdb.store import DuckDbStore
+from accelerate_insights.commands.compare import app
 from accelerate_insights.facade import Insights
 from accelerate_insights.picturing import drawing, plots, ratings
 from accelerate_insights.picturing.drawing import create_performance_visualization, gather
@@ -21,6 +26,7 @@ from accelerate_insights.picturing.ratings import Grade, Speed
 from accelerate_insights.picturing.report import generate, generate_performance_report
 from accelerate_insights.reading import Database
 from accelerate_reports.pictures import to_svg
+from typer.testing import CliRunner
 
 from accelerate_core.errors import ConfigError, StoreError
 from accelerate_core.testing import samples
@@ -32,7 +38,23 @@ CHANGED_AT = 30
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plot library is bundled once: that takes seconds."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[DuckDbStore]:
+    """Keep a database open: to open it for each of a report's questions takes half of the time."""
+    store = DuckDbStore.open(path)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckDbStore]:
     """A series that becomes 40% slower with its 31st run, and one that does not."""
     noise = random.Random(5)
     path = tmp_path_factory.mktemp("changed") / "r.duckdb"
@@ -48,34 +70,31 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             worker=samples.worker_info(target),
             commits=[f"{day // 10}" * 40 for day in range(50)],
         )
-    return path
+    with opened(path) as store:
+        yield store
 
 
-def test_a_report_says_what_changed_by_how_much_and_since_when(changed: Path) -> None:
-    text = generate_performance_report(Database(changed), DAYS)
+def test_a_report_says_what_changed_by_how_much_and_since_when(changed: DuckDbStore) -> None:
+    text = generate_performance_report(changed, DAYS)
     assert isinstance(text, str)
     assert re.search(r"latency of `minilm on wasm/ort:chromium[^`]*`: .* ms, \+[34]\d% \(95%", text)
     assert "latency of `minilm on wasm/ort:firefox" not in text
-    data = json.loads(generate(Database(changed), DAYS, "json"))
+    data = json.loads(generate(changed, DAYS, "json"))
     (found,) = (one for one in data["changes"] if one["metric"]["name"] == "latency_ms")
     assert found["low"] < 0.4 < found["high"]
     began = datetime.fromisoformat(found["changed_at"])
     assert abs((began - samples.START).days - CHANGED_AT) <= 3
 
 
-def test_a_run_is_told_what_changed_up_to_it(changed: Path) -> None:
-    store = DuckDbStore.open(changed)
-    try:
-        last, before, steady = (
-            run_notes(store.summary(f"minilm-{target}-1-0-{day}"), store)
-            for target, day in (
-                ("wasm/ort:chromium", 49),
-                ("wasm/ort:chromium", 20),
-                ("wasm/ort:firefox", 49),
-            )
+def test_a_run_is_told_what_changed_up_to_it(changed: DuckDbStore) -> None:
+    last, before, steady = (
+        run_notes(changed.summary(f"minilm-{target}-1-0-{day}"), changed)
+        for target, day in (
+            ("wasm/ort:chromium", 49),
+            ("wasm/ort:chromium", 20),
+            ("wasm/ort:firefox", 49),
         )
-    finally:
-        store.close()
+    )
     (told,) = (note for note in last if "latency" in note)
     assert told.startswith("regression: latency of minilm on wasm/ort:chromium")
     assert before == steady == ()
@@ -111,10 +130,10 @@ def test_one_point_and_ten_thousand_are_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["png", "svg", "html"])
 def test_a_picture_is_a_file_that_holds_everything(
-    changed: Path, tmp_path: Path, ending: str
+    changed: DuckDbStore, cache_dir: Path, tmp_path: Path, ending: str
 ) -> None:
     path = create_performance_visualization(
-        Database(changed), ("latency_ms",), DAYS, tmp_path / f"x.{ending}", cache_dir=tmp_path
+        changed, ("latency_ms",), DAYS, tmp_path / f"x.{ending}", cache_dir=cache_dir
     )
     data = path.read_bytes()
     if ending == "png":
@@ -125,19 +144,77 @@ def test_a_picture_is_a_file_that_holds_everything(
     assert not re.search(r'(src|href)="(?!data:|#)', text.split("<script")[0])
 
 
-def test_text_of_users_stays_text(tmp_path: Path) -> None:
-    path = tmp_path / "r.duckdb"
-    for number, text in enumerate(samples.HOSTILE):
-        filled(path, [10.0], model=text, series_key=str(number), name=f"run{number}")
-    page = generate(Database(path), DAYS, "html", tmp_path).decode()
-    assert "<script>alert(1)</script>" not in page
-    svg = create_performance_visualization(
-        Database(path), days=DAYS, output_file=tmp_path / "x.svg"
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DuckDbStore]:
+    """Thirty runs of a model, and one of each whose name wants to be more than text."""
+    path = filled(
+        tmp_path_factory.mktemp("hostile") / "r.duckdb", [10 + day % 3 for day in range(30)]
     )
+    with opened(path) as store:
+        with store.transaction() as transaction:
+            for number, text in enumerate(samples.HOSTILE):
+                transaction.execute(
+                    "INSERT INTO webnn_webgpu_performance BY NAME SELECT * EXCLUDE (id)"
+                    " REPLACE (? AS model_name, ? AS measurement_id, ? AS series_key)"
+                    " FROM webnn_webgpu_performance ORDER BY id LIMIT 1",
+                    [text, f"hostile-{number}", f"hostile-{number}"],
+                )
+        yield store
+
+
+@pytest.fixture(scope="module")
+def page(hostile: DuckDbStore, cache_dir: Path) -> bytes:
+    return generate(hostile, DAYS, "html", cache_dir)
+
+
+def test_text_of_users_stays_text(hostile: DuckDbStore, page: bytes, tmp_path: Path) -> None:
+    assert b"<script>alert(1)</script>" not in page
+    svg = create_performance_visualization(hostile, days=DAYS, output_file=tmp_path / "x.svg")
     assert "<script" not in svg.read_text()
-    markdown = generate(Database(path), DAYS, "markdown").decode()
-    assert "\x1b" not in markdown
-    json.loads(generate(Database(path), DAYS, "json"))
+    markdown = generate(hostile, DAYS, "markdown").decode()
+    assert "\x1b" not in markdown and "alert" in markdown
+    json.loads(generate(hostile, DAYS, "json"))
+
+
+def chromium() -> Any:
+    """Return the class that opens pages in a Chromium, out of the tests of accelerate-reports."""
+    path = Path(__file__).parents[2] / "accelerate-reports" / "tests" / "chromium.py"
+    spec = importlib.util.spec_from_file_location("chromium_of_reports", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Chromium
+
+
+def test_a_browser_draws_a_report_and_runs_nothing_of_a_users(page: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_bytes(page)
+    with chromium()(tmp_path) as browser:
+        browser.open(file)
+        assert browser.complaints() == []
+        dots = browser.value(
+            "[...document.querySelectorAll('figure[data-plot=time-latency_ms] .mark-symbol path')]"
+            ".map(mark => mark.getAttribute('transform'))"
+        )
+        places = [re.fullmatch(r"translate\(([^,]+),([^)]+)\)", dot) for dot in dots]
+        across = [float(place[1]) for place in places if place]
+        assert len(across) == len(dots) >= 30 and all(map(math.isfinite, across))
+        assert len(set(across)) >= 30
+        labels = browser.value(
+            "[...document.querySelectorAll('figure[data-plot=time-latency_ms] .role-axis-label"
+            " text')].map(text => text.textContent)"
+        )
+        assert any(re.fullmatch(r"\d+ \w{3}", label) for label in labels), labels
+        assert browser.value("document.querySelectorAll('h1 script, main script').length") == 0
+        assert "alert(1)" in browser.value("document.body.textContent")
+
+
+def test_a_pdf_is_the_page_with_its_pictures(tmp_path: Path, cache_dir: Path) -> None:
+    path = filled(tmp_path / "r.duckdb", [10.0])
+    pdf = generate(Database(path), DAYS, "pdf", cache_dir)
+    assert pdf.startswith(b"%PDF") and pdf.rstrip().endswith(b"%%EOF")
+    # Text in the pictures needs fonts of its own; an unfinished page has none of them.
+    assert len(pdf) > 20_000
 
 
 @pytest.mark.parametrize(
@@ -154,7 +231,9 @@ def test_text_of_users_stays_text(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused(changed: Path, tmp_path: Path, ask: Any, told: str) -> None:
+def test_what_makes_no_sense_is_refused(
+    changed: DuckDbStore, tmp_path: Path, ask: Any, told: str
+) -> None:
     with pytest.raises(ConfigError, match=told):
         ask(Insights(changed), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -206,14 +285,16 @@ def test_grades_are_by_measurement() -> None:
     assert rated["firefox"].times == pytest.approx(4.5)
 
 
-def test_a_comparison_tells_what_is_seen() -> None:
-    rows = [
-        plots.Compared(label="a", old=10, new=12, low=0.1, high=0.3),
-        plots.Compared(label="b", old=10, new=10.1, low=-0.02, high=0.04),
-        plots.Compared(label="c", old=10, new=12, low=0.1, high=0.3, is_lower_better=False),
-    ]
-    plot = plots.comparison(rows)
-    assert plot is not None
-    assert [row["verdict"] for row in plot.data] == ["worse", "no difference seen", "better"]
-    assert to_svg([plot], title="x").count("+20.0%") >= 1
+def test_a_comparison_is_drawn_with_its_intervals(tmp_path: Path) -> None:
+    noise = random.Random(1)
+    for first, level in enumerate((10, 10, 10, 10, 12)):
+        measured = tuple(noise.gauss(level, 0.2) for _ in range(60))
+        path = filled(tmp_path / "r.duckdb", [level], samples_ms=measured, first=first)
+    words = ["--db", str(path), "--picture"]
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "x.svg")])
+    svg = (tmp_path / "x.svg").read_text()
+    assert done.exit_code == 1 and "minilm" in svg
+    assert re.search(r">\+(19|20)\.\d%<", svg) and ">worse<" in svg
+    with pytest.raises(ConfigError, match="names no format"):
+        CliRunner().invoke(app, [*words, "x.gif"], catch_exceptions=False)
     assert plots.comparison([]) is None

@@ -39,8 +39,11 @@ def test_events_become_rows_a_few_seconds_apart(tmp_path: Path) -> None:
         link = samples.connection(info=samples.worker_info("webgpu/ort:chromium"))
         send(events.WorkerStarted, 0, worker_id=worker, epoch=1, connection=link)
     points(1, "accelerate.job.pending", 3)
+    points(1, "accelerate.worker.memory", 900)
+    points(1, "accelerate.worker.memory", -200)
     for second in range(4):
         points(second, "accelerate.worker.busy_time", 0.5)
+        points(second, "accelerate.attempt.duration", 0.5)
         send(
             events.JobFinished,
             second,
@@ -55,10 +58,12 @@ def test_events_become_rows_a_few_seconds_apart(tmp_path: Path) -> None:
     target = Target.parse("webgpu/ort:chromium")
     error = ErrorInfo(kind="WorkerLost", message="crashed")
     send(events.WorkerGone, 9, worker_id="a", epoch=1, target=target, error=error)
-    send(events.WorkerGone, 10, worker_id="b", epoch=1, target=target)
+    send(events.WorkerStarted, 10, worker_id="a", epoch=2, connection=link)
+    send(events.WorkerGone, 11, worker_id="a", epoch=2, target=target)
+    send(events.WorkerGone, 12, worker_id="b", epoch=1, target=target)
     first, last = store.query(
-        "SELECT size, active, utilisation, queued, by_browser, by_platform, by_model, jobs, errors"
-        " FROM resource_pool_metrics ORDER BY timestamp"
+        "SELECT size, active, utilisation, queued, by_browser, by_platform, by_model, jobs, errors,"
+        " attempts, memory_bytes FROM resource_pool_metrics ORDER BY timestamp"
     ).rows
     assert first[:4] == (2, 1, 2.0 / 8 / 2, 3)
     assert [json.loads(one) for one in first[4:7]] == [
@@ -66,19 +71,26 @@ def test_events_become_rows_a_few_seconds_apart(tmp_path: Path) -> None:
         {"webgpu": 2},
         {"minilm": 4},
     ]
-    assert first[7:] == (4, 1)
-    assert last[:4] == (0, 0, None, 2) and last[7:] == (0, 0)
+    assert first[7:] == (4, 1, 4, 900)
+    assert last[:4] == (0, 0, None, 2) and last[7:] == (0, 0, 0, 700)
     told = store.query(
         "SELECT event, worker_id, platform, browser, detail FROM resource_pool_events"
-        " ORDER BY timestamp, worker_id"
+        " ORDER BY timestamp, worker_id NULLS FIRST"
     ).rows
+    # A worker that was lost and came again is no scaling, nor are the first and the last one.
     assert [row[:2] for row in told] == [
+        ("scaled", None),
         ("started", "a"),
         ("started", "b"),
         ("lost", "a"),
+        ("started", "a"),
+        ("scaled", None),
+        ("stopped", "a"),
         ("stopped", "b"),
     ]
-    assert told[2][2:] == ("webgpu", "chromium", "WorkerLost: crashed")
+    assert told[0][2:] == ("webgpu", "chromium", "1 to 2 workers, 0 jobs waiting")
+    assert told[3][2:] == ("webgpu", "chromium", "WorkerLost: crashed")
+    assert told[5][2:] == ("webgpu", "chromium", "2 to 1 workers, 2 jobs waiting")
     store.close()
 
 
@@ -95,11 +107,12 @@ def test_a_real_run_leaves_the_history_of_its_pool(tmp_path: Path) -> None:
     outcome = asyncio.run(pipeline.run(made, host))
     assert outcome.problems == ()
     results = Database(tmp_path / "r.duckdb")
-    ((run, jobs, models, errors),) = results.query(
-        "SELECT session_id, sum(jobs), last(by_model), sum(errors) FROM resource_pool_metrics"
-        " GROUP BY session_id"
+    ((run, jobs, models, errors, attempts, memory),) = results.query(
+        "SELECT session_id, sum(jobs), last(by_model), sum(errors), sum(attempts),"
+        " max(memory_bytes) FROM resource_pool_metrics GROUP BY session_id"
     ).rows
-    assert run == outcome.summary.run.id and jobs >= 5 and errors == 0
+    assert run == outcome.summary.run.id and jobs >= 5 and errors == 0 and attempts >= jobs
+    assert memory == outcome.summary.measurements[0].memory_bytes > 0
     assert "tiny" in models
     told = results.query("SELECT event, platform FROM resource_pool_events ORDER BY timestamp").rows
     assert told == (("started", "cpu"), ("stopped", "cpu"))

@@ -9,9 +9,11 @@ from pathlib import Path
 import attrs
 import pytest
 from accelerate_duckdb.store import DuckDbStore
+from accelerate_insights.picturing.gathering import lines
 from accelerate_insights.reading import Database, Where, read_series
 
-from accelerate_core.errors import ConfigError, StoreError
+from accelerate_core.errors import ConfigError
+from accelerate_core.sampled import Scenario
 from accelerate_core.testing.samples import START
 from accelerate_core.types import CellStatus
 
@@ -50,6 +52,16 @@ def test_what_failed_or_was_simulated_is_no_point(tmp_path: Path) -> None:
     assert read_series(Database(path)) == []
 
 
+def test_pictures_and_series_say_the_same_of_what_was_measured(tmp_path: Path) -> None:
+    path = filled(
+        tmp_path / "r.duckdb", [10.0], scenario=Scenario(name="offline"), precision="fp16"
+    )
+    (series,) = read_series(Database(path))
+    (line,) = lines(Database(path), START.replace(tzinfo=None), ["latency_ms"])
+    assert line.label == series.label
+    assert "offline" in str(line.label)
+
+
 def test_a_choice_is_made_by_any_of_its_parts(tmp_path: Path) -> None:
     path = filled(tmp_path / "r.duckdb", [10.0, 11.0, 12.0])
     filled(path, [5.0], target="wasm/ort:firefox", model="vit", task="image_classification")
@@ -64,7 +76,7 @@ def test_a_choice_is_made_by_any_of_its_parts(tmp_path: Path) -> None:
 def test_an_unknown_metric_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no metric"):
         read_series(Database(tmp_path / "r.duckdb"), metrics=("latencyms",))
-    with pytest.raises(StoreError, match="no such database"):
+    with pytest.raises(ConfigError, match="no such database"):
         read_series(Database(tmp_path / "r.duckdb"))
 
 

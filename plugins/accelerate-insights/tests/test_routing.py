@@ -42,6 +42,17 @@ def test_medians_are_by_model_and_target_with_and_without_its_engine(tmp_path: P
     assert found[SHA]["wasm:firefox"]["load_ns"] is None
 
 
+def test_numbers_are_of_the_size_that_most_targets_share(tmp_path: Path) -> None:
+    path = filled(tmp_path / "r.duckdb", [1.0], model_sha256=SHA)
+    for target, latency in (("webgpu/ort:chromium", 10.0), ("wasm/ort:firefox", 20.0)):
+        filled(path, [latency], target=target, batch_size=8, model_sha256=SHA)
+    with_store = DuckDbStore.open(path)
+    found = read_history(with_store, NOW.replace("-1-0-2", "-1-0-0"))[SHA]
+    with_store.close()
+    assert found["webgpu:chromium"]["run_ns"] == 10_000_000
+    assert found["wasm:firefox"]["run_ns"] == 20_000_000
+
+
 def test_other_machines_and_what_is_old_say_nothing(tmp_path: Path) -> None:
     path = filled(tmp_path / "r.duckdb", [10.0], first=2, model_sha256=SHA)
     filled(path, [1.0], first=1, name="other", host={"processor": "y"}, model_sha256=SHA)

@@ -13,12 +13,21 @@ from typing import Any
 import attrs
 import pytest
 from accelerate_duckdb.store import DuckDbStore
+from accelerate_insights import detecting
+from accelerate_insights.detecting.shift import ShiftDetector
+from accelerate_insights.reading import read_series
+from accelerate_insights.testing.detectors import series
+from accelerate_insights.values import Status
+from accelerate_insights.watching import alerts, keeping
 from accelerate_insights.watching.analysis import Watch
-from accelerate_insights.watching.plugin import WatchPlugin, WatchSettings
+from accelerate_insights.watching.deciding import Known, is_news
+from accelerate_insights.watching.plugin import WatchSettings
 
 from accelerate_core.cli import main
+from accelerate_core.cli.table import regression_lines
 from accelerate_core.errors import ConfigError
 from accelerate_core.events import Regression
+from accelerate_core.host import Host
 from accelerate_core.types import CellStatus, Measurement
 
 from .databases import filled
@@ -63,7 +72,7 @@ def judge(
     store: DuckDbStore, run: str, *, again_ms: float | None = BAD, **settings: Any
 ) -> tuple[set[str], Sequence[Regression]]:
     """Do what a run's end does: ask, measure again, and ask again."""
-    watch, summary = Watch(WatchSettings(**settings)), store.summary(run)
+    watch, summary = Host().create("analyses", "insights", settings), store.summary(run)
     suspects = set(watch.suspects(summary, store))
     again: list[Measurement] = []
     for one in summary.measurements:
@@ -95,6 +104,30 @@ def test_what_is_confirmed_is_stored_and_told_with_all_that_people_need(
     assert (identity, status, again, worse) == (told.id, "open", True, True)
 
 
+def test_regressions_of_one_run_with_one_cause_are_one_alert_as_in_the_whole_database(
+    opened: DuckDbStore,
+) -> None:
+    with opened.transaction():
+        for run in opened.runs(100):
+            (one,) = opened.summary(run.id).measurements
+            steady = {"latency_ms": GOOD, "samples_ms": (GOOD,) * 3}
+            for model, changes in (("vit", {}), ("clip", steady)):
+                cell = attrs.evolve(one.cell, model=model)
+                key = {"id": f"{one.id}-{model}", "cell": cell, "series_key": model}
+                opened.save_measurement(attrs.evolve(one, **key, **changes))
+    suspects, told = judge(opened, "run-41")
+    assert len(suspects) == 2 and [one.model for one in told] == ["minilm", "vit"]
+    (cause,) = {one.cause_id for one in told}
+    assert cause is not None
+    (alert,) = alerts.read(opened)
+    assert {one.id for one in alert.findings} == {one.id for one in told}
+    found = detecting.find(read_series(opened))
+    assert {(one.id, one.cause_id) for one in found} == {(one.id, cause) for one in told}
+    heading, *lines = regression_lines(told)
+    assert heading == f"2 regressions with one cause, {told[0].cause}:"
+    assert len(lines) == 2 and all(line.startswith("  ") for line in lines)
+
+
 def test_what_is_known_is_told_once_and_its_numbers_follow(opened: DuckDbStore, path: Path) -> None:
     judge(opened, "run-41")
     ((changed,),) = rows(opened, "updated_at")
@@ -107,6 +140,24 @@ def test_what_is_known_is_told_once_and_its_numbers_follow(opened: DuckDbStore, 
     store.close()
 
 
+def test_what_is_still_worse_is_said_until_somebody_answers(opened: DuckDbStore) -> None:
+    watch, summary = Host().create("analyses", "insights", {}), opened.summary("run-41")
+    _, told = judge(opened, "run-41")
+    assert watch.still_worse(summary, told, opened) == []
+    (line,) = watch.still_worse(summary, (), opened)
+    assert line == (
+        f"latency of minilm on webgpu/ort:chromium fp32 batch 1: {told[0].change:+.0%},"
+        f" {told[0].cause}; {told[0].see}"
+    )
+    elsewhere = [attrs.evolve(one, series_key="other") for one in summary.measurements]
+    assert watch.still_worse(attrs.evolve(summary, measurements=tuple(elsewhere)), (), opened) == []
+    unknown = attrs.evolve(summary, run=attrs.evolve(summary.run, id="of another machine"))
+    assert watch.still_worse(unknown, (), opened) == []
+    with opened.transaction() as transaction:
+        keeping.set_status(transaction, told[0].id, Status.ACKNOWLEDGED, None)
+    assert watch.still_worse(summary, (), opened) == []
+
+
 def test_what_was_not_confirmed_is_neither_stored_nor_told(opened: DuckDbStore) -> None:
     suspects, told = judge(opened, "run-41", again_ms=None)
     assert suspects and not told and rows(opened, "id") == ()
@@ -114,7 +165,7 @@ def test_what_was_not_confirmed_is_neither_stored_nor_told(opened: DuckDbStore) 
         attrs.evolve(one, id="again", again_of=one.id, status=CellStatus.FAILED, samples_ms=())
         for one in opened.summary("run-41").measurements
     ]
-    watch = Watch(WatchSettings())
+    watch = Watch(WatchSettings(), ShiftDetector())
     assert not watch.conclude(opened.summary("run-41"), failed, opened)
 
 
@@ -125,6 +176,35 @@ def test_a_steady_or_short_series_is_no_suspect(tmp_path: Path) -> None:
     store = DuckDbStore.open(filled(tmp_path / "short.duckdb", [GOOD, BAD], name="run"))
     assert judge(store, "run-1") == (set(), [])
     store.close()
+
+
+def test_a_run_whose_clock_went_back_is_not_judged_and_that_is_said(
+    opened: DuckDbStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened.close()
+    filled(path, [BAD], first=40, name="back", memory_bytes=None)
+    store = DuckDbStore.open(path)
+    assert judge(store, "back-40") == (set(), []) and rows(store, "id") == ()
+    (record,) = caplog.records
+    assert "1 series of this run have points of later times" in record.getMessage()
+    store.close()
+
+
+def test_what_was_bad_for_a_few_runs_is_no_news_afterwards() -> None:
+    values = levels((GOOD, 30), (BAD, 5), (GOOD, 12))
+    (during,) = detecting.find([series(values[:35])])
+    (later,) = detecting.find([series(values)])
+    assert during.id == later.id  # what was found is found again, its size is another
+    assert (is_news(during, {}, 0.05), is_news(later, {}, 0.05)) == (True, False)
+    lasted = detecting.find([series(levels((GOOD, 30), (BAD, 12), (GOOD * 1.1, 12)))])
+    assert [one.series.points[one.change.index].run_id for one in lasted] == ["run-30", "run-42"]
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_only_what_was_fixed_is_news_again(status: Status) -> None:
+    (found,) = detecting.find([series(levels((GOOD, 30), (BAD, 8)))])
+    known = Known(status=status, updated_at=found.series.points[29].at)
+    assert is_news(found, {found.id: known}, 0.05) == (status is Status.FIXED)
 
 
 def test_what_became_better_is_stored_and_nobody_is_told(tmp_path: Path) -> None:
@@ -148,7 +228,8 @@ def test_what_was_fixed_and_is_back_is_opened_again_with_a_note(
     opened.close()
     filled(path, [GOOD], first=42, name="run", memory_bytes=None)
     store = DuckDbStore.open(path)
-    assert judge(store, "run-42") == (set(), [])
+    _, (over,) = judge(store, "run-42")
+    assert (over.id, over.status) == (identity, "fixed")
     store.close()
     filled(path, [BAD, BAD], first=43, name="run", memory_bytes=None)
     store = DuckDbStore.open(path)
@@ -168,9 +249,114 @@ def test_the_next_change_of_a_series_that_was_fixed_says_so(
     opened.close()
     filled(path, levels((GOOD, 30), (BAD, 12)), first=42, name="run", memory_bytes=None)
     store = DuckDbStore.open(path)
-    _, (told,) = judge(store, "run-83", again_ms=BAD)
+    _, (told, over) = judge(store, "run-83", again_ms=BAD)
+    assert (over.id, over.status) == (identity, "fixed")
     assert told.id != identity and told.note == f"is back: was fixed as {identity[:8]}"
     store.close()
+
+
+@pytest.fixture
+def told(opened: DuckDbStore) -> Iterator[Regression]:
+    """Return a regression that people were told of; the database is closed."""
+    _, (one,) = judge(opened, "run-41")
+    opened.close()
+    yield one
+
+
+def runs(
+    path: Path, level: float, first: int, count: int = 1, **settings: Any
+) -> Sequence[Regression]:
+    """Return what people are told at the end of the last of these runs at a level."""
+    filled(path, levels((level, count)), first=first, name="run", memory_bytes=None)
+    store = DuckDbStore.open(path)
+    try:
+        return judge(store, f"run-{first + count - 1}", again_ms=level, **settings)[1]
+    finally:
+        store.close()
+
+
+def mark(path: Path, word: str, identity: str) -> None:
+    """Say what became of a regression, just before the next run."""
+    assert main(["regressions", word, identity, "--note", "a patch", "--db", str(path)]) == 0
+    store = DuckDbStore.open(path)
+    with store.transaction() as transaction:
+        transaction.execute(
+            "UPDATE performance_regressions SET updated_at ="
+            " (SELECT max(timestamp) FROM webnn_webgpu_performance) + INTERVAL 1 HOUR"
+        )
+    store.close()
+
+
+def test_what_people_marked_fixed_is_told_once_by_the_next_run(
+    path: Path, told: Regression
+) -> None:
+    mark(path, "fix", told.id)
+    (one,) = runs(path, GOOD, 42, fail_on="minor")
+    assert (one.run_id, one.status, one.id, one.note) == ("run-42", "fixed", told.id, "a patch")
+    assert one.subject == told.subject and one.key != told.key and not one.fails_run
+    assert one.before == pytest.approx(BAD, rel=0.02) and one.after == pytest.approx(GOOD, rel=0.02)
+    assert one.change == pytest.approx(-0.23, abs=0.02) and one.cause is None
+    assert one.first_bad_commit == told.first_bad_commit and one.severity == told.severity
+    assert runs(path, GOOD, 43) == []
+
+
+def test_what_was_marked_fixed_and_is_not_is_told_as_a_regression(
+    path: Path, told: Regression
+) -> None:
+    mark(path, "fix", told.id)
+    (one,) = runs(path, BAD, 42)
+    assert (one.status, one.note) == ("open", "opened again: back in run run-42")
+
+
+def test_what_was_marked_fixed_and_became_worse_still_is_not_said_to_be_over(
+    path: Path, told: Regression
+) -> None:
+    mark(path, "fix", told.id)
+    (worse,) = runs(path, BAD * 1.5, 42, 14)
+    assert worse.id != told.id and worse.status == "open"
+    assert runs(path, BAD * 1.5, 56) == []
+    assert {one.id for one in runs(path, GOOD, 57, 40)} == {told.id, worse.id}
+
+
+@pytest.mark.parametrize("word", ["open", "ack", "wontfix"])
+def test_a_series_at_its_old_level_is_told_once_and_closed(
+    path: Path, told: Regression, word: str
+) -> None:
+    mark(path, word, told.id)
+    assert runs(path, BAD, 42) == []
+    news = runs(path, GOOD, 43, 10)
+    store = DuckDbStore.open(path)
+    query = "SELECT status, note FROM performance_regressions WHERE is_worse"
+    ((status, note),) = store.query(query).rows
+    store.close()
+    if word == "wontfix":
+        assert not news and (status, note) == ("wont_fix", "a patch")
+        return
+    (one,) = news
+    assert (one.status, one.id, one.note) == ("fixed", told.id, note)
+    assert (status, note) == ("fixed", "is at its old level again in run run-52")
+    assert runs(path, GOOD, 53) == []
+
+
+def test_a_series_that_recovered_in_part_is_still_open(path: Path, told: Regression) -> None:
+    assert runs(path, GOOD * 1.1, 42, 14) == []
+    store = DuckDbStore.open(path)
+    assert store.query("SELECT status, told FROM performance_regressions WHERE is_worse").rows == (
+        ("open", "open"),
+    )
+    store.close()
+
+
+def test_of_what_nobody_was_told_nobody_hears_that_it_is_over(path: Path) -> None:
+    assert runs(path, GOOD, 42, 14) == []
+
+
+def test_news_that_all_is_well_is_no_regression_in_print(told: Regression) -> None:
+    caused = attrs.evolve(told, cause_id="one", cause="a commit")
+    fixed = attrs.evolve(caused, id="other", status="fixed", note="a patch", cause=None)
+    lines = regression_lines([caused, fixed])
+    assert len(lines) == 2 and lines[0].startswith("critical regression: ")
+    assert lines[1].startswith("well again: ") and "; a patch; accel regressions" in lines[1]
 
 
 def test_settings_say_what_fails_a_run(opened: DuckDbStore) -> None:
@@ -178,9 +364,60 @@ def test_settings_say_what_fails_a_run(opened: DuckDbStore) -> None:
     assert told.fails_run
 
 
-def test_a_metric_nobody_knows_is_refused_before_the_run() -> None:
+def test_a_metric_or_a_detector_nobody_knows_is_refused_before_the_run() -> None:
     with pytest.raises(ConfigError, match="there is no metric 'latency'"):
-        WatchPlugin().analysis_create(settings=WatchSettings(metrics=("latency",)))
+        Host().create("analyses", "insights", {"metrics": ["latency"]})
+    with pytest.raises(ConfigError, match="no detector is called 'shfit'") as refused:
+        Host().create("analyses", "insights", {"detector": "shfit"})
+    assert "[analyses.insights] key detector" in str(refused.value)
+    assert "shift" in str(refused.value)
+
+
+#: Takes any rise of the last run for a change, as nobody would.
+EAGER = """
+from accelerate_core import hookimpl
+from accelerate_insights.hookspecs.detector import Detector
+from accelerate_insights.values import Change
+
+class EagerDetector(Detector):
+    def detect(self, series):
+        (*_, before), after = [one.value for one in series.points[:-1]], series.points[-1].value
+        last, size = len(series.points) - 1, after / before - 1
+        sizes = {"before": before, "after": after, "low": size, "high": size}
+        return [Change(index=last, confidence=0.5, **sizes)]
+
+class Eager:
+    name = "eager"
+
+    @hookimpl
+    def detector_create(self):
+        return EagerDetector()
+"""
+
+
+def test_a_detector_of_somebody_else_is_asked_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    information = tmp_path / "accelerate_eager-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: eager\nVersion: 1\n")
+    entry = "[accelerate_insights.detectors]\neager = accelerate_eager:Eager\n"
+    (information / "entry_points.txt").write_text(entry)
+    (tmp_path / "accelerate_eager.py").write_text(EAGER)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = filled(tmp_path / "results.duckdb", [GOOD, BAD], name="run")
+    store = DuckDbStore.open(path)
+    assert judge(store, "run-1") == (set(), [])
+    _, (told,) = judge(store, "run-1", detector="eager")
+    assert told.change == pytest.approx(0.3) and told.first_bad_run == "run-1"
+    store.close()
+    words = ["regressions", "find", "--db", str(path), "--json"]
+    assert main(words) == 0 and json.loads(capsys.readouterr().out) == []
+    assert main([*words, "--detector", "eager"]) == 0
+    (alert,) = json.loads(capsys.readouterr().out)
+    assert [one["id"] for one in alert["findings"]] == [told.id]
+    assert main([*words, "--detector", "eagre"]) == 2
+    assert "no detector is called 'eagre'" in capsys.readouterr().err
 
 
 # --- accel regressions ----------------------------------------------------------------------------
@@ -245,8 +482,8 @@ def test_without_a_database_nothing_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["regressions"]) == 1
-    assert main(["regressions", "ack", "x"]) == 1
+    assert main(["regressions"]) == 2
+    assert main(["regressions", "ack", "x"]) == 2
     assert "no such database" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 

@@ -29,7 +29,7 @@ def random(seed: int, rows: int, columns: int, scale: float = 0.1) -> np.ndarray
     return np.random.default_rng(seed).normal(0, scale, (rows, columns)).astype(np.float32)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(bits=some_bits, group=some_groups, rows=sizes, columns=sizes, is_whole=st.booleans())
 def test_packing_loses_nothing(
     bits: int, group: int, rows: int, columns: int, is_whole: bool
@@ -50,7 +50,7 @@ def test_packing_loses_nothing(
         np.testing.assert_array_equal(getattr(again, name), getattr(made, name))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     bits=some_bits,
     group=some_groups,

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ class Chromium:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._scratch = tempfile.TemporaryDirectory(prefix="c-", ignore_cleanup_errors=True)
         self.events: list[dict[str, Any]] = []
         self._count = 0
         self._rest = b""
@@ -47,7 +49,8 @@ class Chromium:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "TMPDIR": str(self._folder)},
+            # Short: the path of a socket in it has at most 107 bytes.
+            env={**os.environ, "TMPDIR": self._scratch.name},
         )
         os.close(reads)
         os.close(writes)
@@ -63,6 +66,7 @@ class Chromium:
         self._process.wait()
         os.close(self._read)
         os.close(self._write)
+        self._scratch.cleanup()
 
     def open(self, path: Path, *, width: int = 1200) -> None:
         """Open a file in a fresh tab and wait until its plots are drawn."""

@@ -78,7 +78,7 @@ def test_json_of_something_else_is_refused(text: str) -> None:
 
 
 @given(ANYTHING)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_json_keeps_any_text(text: str) -> None:
     summary = with_text(text)
     assert to_json.parse(to_json.render(summary)) == summary
@@ -119,7 +119,7 @@ def test_csv_starts_no_formula() -> None:
 
 
 @given(ANYTHING)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_csv_keeps_its_shape_with_any_text(text: str) -> None:
     (line,) = read_csv(with_text(text))
     assert len(line) == len(attrs.fields(Row)) + 2
@@ -180,7 +180,7 @@ def test_junit_counts_names_and_figures() -> None:
 
 
 @given(ANYTHING)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_junit_is_valid_xml_with_any_text(text: str) -> None:
     (case,) = cases(with_text(text))
     assert [child.tag for child in case] == ["properties", "error", "system-out"]
@@ -210,7 +210,7 @@ def test_markdown_is_a_table_that_tells_the_truth() -> None:
 
 
 @given(ANYTHING)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_markdown_keeps_its_shape_with_any_text(text: str) -> None:
     tags = [tag for tag, _ in Tags(read_markdown(with_text(text))).tags]
     assert set(tags) <= MARKDOWN_TAGS
@@ -232,9 +232,7 @@ def test_markdown_shows_a_name_as_it_is(name: str) -> None:
 
 
 @given(ANYTHING)
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_html_keeps_its_shape_with_any_text(cache_dir: Path, text: str) -> None:
     page = read_page(with_text(text), cache_dir)
     tags = [tag for tag, _ in page.tags]

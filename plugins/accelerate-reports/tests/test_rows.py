@@ -14,15 +14,14 @@ from accelerate_reports.plots import MAX_DOTS, MAX_LINES, plots
 from accelerate_reports.rows import (
     UNKNOWN,
     Row,
-    clean,
     load_ms,
-    one_line,
     row,
     rows,
     title,
     varying,
 )
 
+from accelerate_core.texts import clean, one_line
 from accelerate_core.types import AdapterInfo, CellStatus, Measurement, Phases
 
 from . import samples

@@ -10,6 +10,7 @@ import pytest
 from accelerate_schedulers import PerformancePolicy, PerformanceSettings
 
 from accelerate_core.errors import ConfigError
+from accelerate_core.fleet import events as ev
 from accelerate_core.fleet import instructions as do
 from accelerate_core.fleet.machine import Machine
 from accelerate_core.fleet.policy import JobView, Placement, Wait
@@ -59,6 +60,23 @@ def test_a_load_counts() -> None:
     fleet.load_took(MODEL, FAST, 500 * MS)
     fleet.load_took(MODEL, FAST, 500 * MS)
     assert picked(PerformancePolicy(STILL), fleet) == "slow"
+
+
+@pytest.mark.parametrize(("jobs", "loads"), [(5, 1), (60, 2)])
+def test_a_model_being_loaded_is_loaded_once_more_only_where_that_pays(
+    jobs: int, loads: int
+) -> None:
+    settings = FleetSettings(max_workers=3, min_workers=3)
+    machine = Machine(scheduler=PerformancePolicy(STILL), settings=settings)
+    world = World(machine, load_ns=2000 * MS, run_ns=50 * MS)
+    known = {MODEL: {FAST: {"run_ns": 50 * MS, "load_ns": 2000 * MS}}}
+    world.post(ev.Snapshot(at_ns=0, seed=1, history=known))
+    world.submit(0, "up", model=OTHER, target=Target.parse(FAST))
+    for number in range(jobs):
+        world.submit(60 * SECOND, f"job-{number}", model=MODEL, target=Target.parse(FAST))
+    world.run()
+    assert sum(one.model == MODEL for one in world.loads) == loads
+    assert all(ending.error is None for ending in world.endings.values())
 
 
 def test_a_busy_worker_is_waited_for_while_that_is_sooner() -> None:

@@ -19,7 +19,7 @@ _TO = "\n// From here on all four are the same.\n"
 sizes = st.integers(1, 70)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(bits=st.sampled_from(BITS), rows=sizes, columns=sizes)
 def test_codes_lie_where_the_layout_says(bits: int, rows: int, columns: int) -> None:
     codes = np.random.default_rng(rows).integers(0, 2**bits, (rows, columns)).astype(np.uint8)
@@ -43,7 +43,7 @@ def test_codes_lie_where_the_layout_says(bits: int, rows: int, columns: int) -> 
     np.testing.assert_array_equal(found, codes)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=sizes, columns=sizes)
 def test_halves_lie_in_panels(rows: int, columns: int) -> None:
     value = np.random.default_rng(rows).normal(size=(rows, columns)).astype(np.float16)

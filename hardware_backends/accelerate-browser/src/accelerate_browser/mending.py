@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # A browser that dies closes its sockets a moment before its parent hears of it.
 _LOOKS = 3
 _LOOK_S = 0.01
+#: On a busy machine that moment may be long.
+_HEARD_S = 1.0
 
 
 class Autopsy:
@@ -37,11 +39,14 @@ class Autopsy:
 
     async def explain(self) -> WorkerLost | None:
         """Return the crash behind a socket's end, or None: both processes live."""
+        is_alive = True
         for _ in range(_LOOKS):
-            await asyncio.wait([self.gone], timeout=_LOOK_S)
+            await asyncio.wait([self.gone], timeout=_LOOK_S if is_alive else _HEARD_S)
             if self.gone.done() and not self.gone.cancelled():
                 return self.gone.result().to_error()
-            if self._page is not None and not processes.is_running(self._page):
+            # Of a page that ended with its browser, the browser's end is the cause.
+            is_alive = processes.pid_is_running(self._launched.pid)
+            if is_alive and self._page is not None and not processes.is_running(self._page):
                 message = f"the page's process (pid {self._page.pid}) crashed"
                 return WorkerLost(message, hint="The browser itself lives on.", reason="crash")
         return None

@@ -12,7 +12,6 @@ from typing import Any
 
 import aiohttp
 import attrs
-import hypothesis
 import pytest
 from accelerate_browser import codec, frames
 from accelerate_browser.bridge import Bridge, Connection, Invitation, server
@@ -20,10 +19,6 @@ from accelerate_browser.hookspecs.engine import EngineModule
 from accelerate_browser.messages import PROTOCOL, FromHost, FromPage, Hello, Ready
 
 LOG = logging.getLogger("test")
-
-# A busy machine is no failure of the codec.
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
 
 
 @attrs.define

@@ -7,9 +7,17 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 from accelerate_browser import processes
+from accelerate_browser.browsers import BrowserFound
+from accelerate_browser.hookspecs import LAUNCHERS
+from accelerate_browser.hookspecs.launcher import Gone, Launched, LaunchRequest
+from accelerate_browser.mending import Autopsy
+
+from accelerate_core.protocols import Context
 
 
 async def test_a_child_that_just_died_keeps_its_exit_status(
@@ -30,3 +38,44 @@ async def test_a_child_is_asked_or_killed() -> None:
         processes.end(child, kill=is_killed)
         assert await child.wait() == -expected
         processes.end(child, kill=True)  # it is gone, and its number may be another's
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_the_last_words_of_a_browser_outlive_its_folder(
+    context: Context, tmp_path: Path, is_killed: bool
+) -> None:
+    script = tmp_path / "browser"
+    script.write_text("#!/bin/sh\necho lost >&2\nexec sleep 60\n", encoding="utf-8")
+    script.chmod(0o755)
+    request = LaunchRequest(
+        browser=BrowserFound(browser="chromium", path=script),
+        url="http://127.0.0.1:9/",
+        profile=tmp_path / "profile",
+    )
+    launched = await context.plugins.create(LAUNCHERS.name, "process").launch(request)
+    await launched.close(kill=is_killed)
+    assert (await launched.wait_gone()).stderr == "lost"
+
+
+class Slow(Launched):
+    """A browser whose parent hears late of its end."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    async def wait_gone(self) -> Gone:
+        await asyncio.sleep(0.2)
+        return Gone(browser="chromium", exit_code=-signal.SIGKILL)
+
+    async def close(self, *, kill: bool = False) -> None: ...
+
+
+async def test_a_page_that_ended_with_its_browser_did_not_crash_alone() -> None:
+    browser, page = [await asyncio.create_subprocess_exec("sleep", "60") for _ in range(2)]
+    autopsy = Autopsy(Slow(browser.pid))
+    autopsy._page = psutil.Process(page.pid)
+    for process in (browser, page):
+        process.kill()
+        await process.wait()
+    lost = await autopsy.explain()
+    assert lost is not None and "signal 9" in str(lost)

@@ -8,17 +8,14 @@ from typing import Annotated
 
 import typer
 
-# One command: the callback is the command. Options may follow the scenario.
-app = typer.Typer(
-    invoke_without_command=True,
-    subcommand_metavar="",
-    context_settings={"allow_interspersed_args": True},
-)
+app = typer.Typer(rich_markup_mode=None)
 
 
-@app.callback()
+@app.command()
 def chaos(
-    scenario: Annotated[str, typer.Argument(help="A fault, a scenario, or all.")],
+    scenario: Annotated[
+        str, typer.Argument(help="A fault, a scenario, or all.", metavar="SCENARIO")
+    ],
     strategy: Annotated[
         list[str] | None, typer.Option(help="Recovery strategy, or all. Repeatable.")
     ] = None,

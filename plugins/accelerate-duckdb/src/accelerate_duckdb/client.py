@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate_core.errors import StoreError
 from accelerate_core.protocols import Table
 
 from . import faults, opening, sidecar, wire
@@ -22,8 +21,9 @@ def query(
 ) -> Table:
     """Run one read-only statement on the last committed state.
 
-    Asks the running writer if there is one. StoreError when the file is missing, is no database,
-    is held for `wait_s` seconds by a process that does not answer, or when the query fails.
+    Asks the running writer if there is one. ConfigError when the file is missing; StoreError when
+    it is no database, is held for `wait_s` seconds by a process that does not answer, or when the
+    query fails.
     """
     path = opening.real_path(path)
     deadline = time.monotonic() + wait_s
@@ -31,12 +31,7 @@ def query(
     while True:
         if (table := _ask_writer(path, sql, parameters)) is not None:
             return table
-        if not path.is_file():
-            raise StoreError(
-                "there is no such database",
-                where=str(path),
-                hint="A run makes it; name another with --db.",
-            )
+        opening.existing(path)
         connection, pid = opening.try_reader(path)
         if connection is not None:
             break

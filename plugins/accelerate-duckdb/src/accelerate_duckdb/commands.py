@@ -19,14 +19,10 @@ from accelerate_core.errors import ConfigError
 from accelerate_core.protocols import Table
 
 # One command: the callback is the command. Options may follow the SQL.
-app = typer.Typer(
-    invoke_without_command=True,
-    subcommand_metavar="",
-    context_settings={"allow_interspersed_args": True},
-)
+app = typer.Typer(rich_markup_mode=None)
 
 
-@app.callback()
+@app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="One read-only statement.", metavar="SQL")],
     db: Annotated[Path, typer.Option(help="The database file.")] = Path("results.duckdb"),
@@ -72,7 +68,8 @@ def _print(table: Table) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=10_000)  # a pipe has no edge to fold at
-    grid = Grid(caption=f"{len(table.rows)} rows", caption_justify="left")
+    count = len(table.rows)
+    grid = Grid(caption=f"{count} {'row' if count == 1 else 'rows'}", caption_justify="left")
     for index, name in enumerate(table.columns):
         is_number = any(_is_number(row[index]) for row in table.rows)
         grid.add_column(Text(name), justify="right" if is_number else "left")

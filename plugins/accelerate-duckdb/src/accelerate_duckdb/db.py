@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`accel db`: import, export, prune, merge and look at database files."""
+"""`accel db`: import, export, prune, merge, upgrade and look at database files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Import, export, prune, merge and look at database files.",
+    help="Import, export, prune, merge, upgrade and look at database files.",
 )
 
 Db: TypeAlias = Annotated[Path, typer.Option(help="The database file.")]
@@ -35,13 +35,13 @@ _SHOWN = 20
 
 @app.command("import")
 def import_files(
-    files: Annotated[list[Path], typer.Argument(help="JSON, JSON lines or CSV files.")],
+    files: Annotated[list[Path], typer.Argument(help="JSON, JSON lines or CSV.", metavar="FILE")],
     db: Db = _DB,
     as_json: Json = False,
 ) -> None:
     """Import older results, and JSON or CSV reports; what is there already is not imported again.
 
-    Exit status 2 for a file that is foreign, damaged or half-written; then nothing is imported.
+    Exit code 2 for a file that is foreign, damaged or half-written; then nothing is imported.
     """
     from . import importing
     from .store import DuckDbStore
@@ -78,13 +78,16 @@ def import_files(
 
 @app.command("export")
 def export_tables(
-    folder: Annotated[Path, typer.Argument(help="A folder that is not there yet, or empty.")],
+    folder: Annotated[
+        Path, typer.Argument(help="One that is not there yet, or empty.", metavar="FOLDER")
+    ],
     db: Db = _DB,
     as_json: Json = False,
 ) -> None:
     """Write every table as Parquet, in a folder that appears whole or not at all.
 
-    Exit status 2 when the folder is not empty, 1 when the database cannot be read.
+    Exit code 2 when there is no such database or the folder is not empty, 1 when the database
+    cannot be read.
     """
     from .exporting import export
 
@@ -107,8 +110,8 @@ def prune_runs(
 ) -> None:
     """Delete old runs with what belongs to them, and make the file smaller.
 
-    Runs that an open finding names stay, and so do tables of plugins. Exit status 2 for an age
-    that is none, 1 when the database cannot be written.
+    Runs that an open finding names stay, and so do tables of plugins. Exit code 2 for an age
+    that is none and when there is no such database, 1 when it cannot be written.
     """
     from .pruning import prune
 
@@ -124,13 +127,13 @@ def prune_runs(
 
 @app.command("merge")
 def merge_files(
-    others: Annotated[list[Path], typer.Argument(help="Databases to copy from.")],
+    others: Annotated[list[Path], typer.Argument(help="Databases to copy from.", metavar="FILE")],
     db: Db = _DB,
     as_json: Json = False,
 ) -> None:
     """Copy what databases of other machines hold into one; what is there already stays.
 
-    Exit status 2 for a file that is not there, 1 for one that cannot be used.
+    Exit code 2 for a file that is not there, 1 for one that cannot be used.
     """
     from .merging import merge
 
@@ -142,16 +145,38 @@ def merge_files(
         typer.echo(f"{one.path}:")
         changed = [name for name in one.added if one.added[name] or one.updated[name]]
         rows = [(name, one.added[name], one.updated[name]) for name in changed]
-        _table(("table", "added", "updated"), rows)
+        if rows:
+            _table(("table", "added", "updated"), rows)
+        else:
+            typer.echo("  nothing new")
         if one.unknown:
             typer.echo(f"  not copied, the plugin is not installed: {', '.join(one.unknown)}")
+
+
+@app.command("upgrade")
+def upgrade(db: Db = _DB, as_json: Json = False) -> None:
+    """Bring a file of an older version forward; a run or an import does so, too.
+
+    Exit code 2 when there is no such database, 1 when it cannot be written.
+    """
+    from .looking import look
+    from .store import DuckDbStore
+
+    before = look(db).versions
+    DuckDbStore.open(db, tables=_contributed()).close()
+    after = look(db).versions
+    if as_json:
+        _json({"before": before, "after": after})
+        return
+    rows = [(name, before.get(name, 0), version) for name, version in after.items()]
+    _table(("tables of", "before", "now"), rows)
 
 
 @app.command("info")
 def info(db: Db = _DB, as_json: Json = False) -> None:
     """Show a file's size, rows, span and versions, also during a run.
 
-    Exit status 1 when there is no such database, or it cannot be read.
+    Exit code 2 when there is no such database, 1 when it cannot be read.
     """
     from .looking import look
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from accelerate_core.errors import ConfigError, StoreError
+from accelerate_core.errors import ConfigError
 
 from . import faults, opening
 
@@ -21,12 +21,10 @@ ORDER BY table_name, column_index
 def export(path: Path, folder: Path, *, wait_s: float = 10.0) -> dict[str, int]:
     """Write `TABLE.parquet` for each table of one state, and return the rows of each.
 
-    ConfigError when the folder is there and not empty; StoreError when the database cannot be
-    read, or the files cannot be written.
+    ConfigError when there is no such database, or the folder is there and not empty; StoreError
+    when the database cannot be read, or the files cannot be written.
     """
-    path, folder = opening.real_path(path), opening.real_path(folder)
-    if not path.is_file():
-        raise StoreError("there is no such database", where=str(path))
+    path, folder = opening.existing(path), opening.real_path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ConfigError("this is there and not empty", where=str(folder), hint="Name another.")
     try:

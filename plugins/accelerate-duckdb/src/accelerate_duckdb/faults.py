@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,8 @@ _PID = re.compile(r"\(PID (\d+)\)")
 #: Pattern in DuckDB's text -> (what happened, what to do). First match wins.
 _KNOWN = (
     (
-        r"not a valid DuckDB database file",
+        # Of SQLite's files it asks for the extension that reads them.
+        r"not a valid DuckDB database file|sqlite_scanner",
         "this file is not a DuckDB database; it was left as it is",
         'Give the store another file: [store] path = "results.duckdb".',
     ),
@@ -83,11 +85,33 @@ def explain(error: Exception, path: Path) -> StoreError:
 
 def locked(path: Path, pid: int | None, wait_s: float) -> StoreError:
     """Return the error for a file that stayed locked for `wait_s` seconds."""
-    who = f"process {pid}" if pid else "another process"
+    hint = None
+    if pid == os.getpid():
+        hint = "Close what has it open here, or ask that: a file is open once in a process."
+    elif pid:
+        hint = f"Wait for it, end it (kill {pid}), or use another file. A run can be asked "
+        hint += "meanwhile: accel query."
     return StoreError(
-        f"{who} holds the database, and did not let go within {wait_s:g} s",
+        f"{who(pid)} holds the database, and did not let go within {wait_s:g} s",
         where=str(path),
-        hint=f"Wait for it, end it (kill {pid}), or use another file." if pid else None,
+        hint=hint,
+    )
+
+
+def who(pid: int | None) -> str:
+    """Return what to call a process that holds a file."""
+    if pid == os.getpid():
+        return "this process"
+    return f"process {pid}" if pid else "another process"
+
+
+def older(error: Exception, path: Path, version: int, newest: int) -> StoreError:
+    """Return the error for a query that failed on a file which was not brought forward yet."""
+    return StoreError(
+        f"this file has version {version} of the store's tables, and version {newest} is known "
+        f"here, with tables and columns it lacks ({str(error).strip().splitlines()[0]})",
+        where=str(path),
+        hint=f"Bring it forward, its rows stay: accel db upgrade --db {path}",
     )
 
 

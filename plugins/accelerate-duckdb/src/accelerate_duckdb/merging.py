@@ -74,10 +74,8 @@ def merge(
     cannot be used.
     """
     path = opening.real_path(path)
-    places = [opening.real_path(other) for other in others]
+    places = [opening.existing(other) for other in others]
     for place in places:
-        if not place.is_file():
-            raise ConfigError("there is no such database", where=str(place))
         if place == path:
             raise ConfigError("a database cannot be merged into itself", where=str(place))
     with tempfile.TemporaryDirectory(prefix="accel-merge-") as made:
@@ -87,9 +85,11 @@ def merge(
             try:
                 DuckDbStore.open(copy, tables=tables).close()
             except StoreError as error:  # not where the copy lies
-                raise StoreError(
-                    error.info.message, where=str(place), hint=error.info.hint
-                ) from error
+                message, hint = (
+                    text and text.replace(str(copy), str(place))
+                    for text in (error.info.message, error.info.hint)
+                )
+                raise StoreError(message or "", where=str(place), hint=hint) from error
         DuckDbStore.open(path, wait_s=wait_s, tables=tables).close()
         connection = opening.open_writer(path, wait_s, folder=folder)
         references = dict(_REFERENCES)

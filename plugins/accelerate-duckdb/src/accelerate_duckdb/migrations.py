@@ -8,6 +8,7 @@ or one whose applied migrations were edited since, is refused untouched.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -111,13 +112,33 @@ def migrate(connection: duckdb.DuckDBPyConnection, tables: Sequence[TableSet], p
     StoreError for a file that is foreign, newer, or whose history was edited; PluginError for a
     contributed migration that fails or leaves its namespace.
     """
-    applied = _applied(connection, path)
+    import duckdb
+
+    try:
+        applied = _applied(connection, path)
+    except duckdb.Error as error:  # its first block can be read, and others are missing
+        raise faults.explain(error, path) from error
     for table_set in tables:
         _check_history(table_set, applied, path)
     for table_set in tables:
         for migration in table_set.migrations:
             if (table_set.namespace, migration.version) not in applied:
                 _apply(connection, table_set.namespace, migration, path)
+
+
+def explain(connection: duckdb.DuckDBPyConnection, error: Exception, path: Path) -> StoreError:
+    """Return the error for a statement that failed; of an older file it says how old it is."""
+    import duckdb
+
+    newest = core_tables().migrations[-1].version
+    if isinstance(error, _catalog_error()):
+        with contextlib.suppress(duckdb.Error):  # a file of another program
+            ((version,),) = connection.execute(
+                "SELECT max(version) FROM schema_versions WHERE namespace = ?", [CORE]
+            ).fetchall()
+            if version is not None and version < newest:
+                return faults.older(error, path, version, newest)
+    return faults.explain(error, path)
 
 
 def _catalogue(connection: duckdb.DuckDBPyConnection) -> set[tuple[str, str]]:
@@ -130,13 +151,15 @@ def is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def _applied(connection: duckdb.DuckDBPyConnection, path: Path) -> Applied:
-    if is_empty(connection):
-        connection.execute(_VERSIONS_TABLE)
+    # The catalogue is asked last: that takes as long as opening the file.
     try:
         rows = connection.execute(
             "SELECT namespace, version, checksum FROM schema_versions"
         ).fetchall()
     except _catalog_error() as error:
+        if is_empty(connection):
+            connection.execute(_VERSIONS_TABLE)
+            return {}
         raise StoreError(
             "this is a DuckDB database of another program; it was left as it is",
             where=str(path),
@@ -185,7 +208,8 @@ def _apply(
     label = f"migration {migration.version} of the tables {namespace!r}"
     connection.execute("BEGIN")
     try:
-        before = _catalogue(connection)
+        is_contributed = namespace != CORE
+        before = _catalogue(connection) if is_contributed else set()
         for statement in connection.extract_statements(migration.sql):
             if statement.type.name not in _ALLOWED:
                 raise PluginError(
@@ -193,7 +217,7 @@ def _apply(
                     accepted=sorted(_ALLOWED),
                 )
             connection.execute(statement)
-        if namespace != CORE:
+        if is_contributed:
             _check_names(label, namespace, before ^ _catalogue(connection))
         connection.execute(
             "INSERT INTO schema_versions VALUES (?, ?, ?, ?)",

@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accelerate_core.errors import StoreError
+from accelerate_core.errors import ConfigError, StoreError
 
 from . import faults, sidecar
 
 if TYPE_CHECKING:
     import duckdb
+
+_log = logging.getLogger("accelerate.duckdb")
 
 _POLL_S = 0.1
 
@@ -36,6 +39,18 @@ def real_path(path: str | Path) -> Path:
     return Path(path).expanduser().resolve()
 
 
+def existing(path: str | Path) -> Path:
+    """Return the real path of a database; ConfigError when there is none."""
+    path = real_path(path)
+    if not path.is_file():
+        raise ConfigError(
+            "there is no such database",
+            where=str(path),
+            hint="A run makes it; name another with --db.",
+        )
+    return path
+
+
 def open_writer(
     path: Path, wait_s: float, *, folder: Path | None = None
 ) -> duckdb.DuckDBPyConnection:
@@ -45,13 +60,19 @@ def open_writer(
     stays locked for `wait_s` seconds.
     """
     deadline = time.monotonic() + wait_s
-    while not _claim(path):
+    is_said = False
+    while True:
+        connection, pid = _try(path, is_reader=False)
+        if connection is not None:
+            break
+        pid = pid or _writer_pid(path)
         if time.monotonic() >= deadline:
-            raise faults.locked(path, os.getpid(), wait_s)
+            raise faults.locked(path, pid, wait_s)
+        if not is_said:
+            is_said = True
+            _log.warning("%s holds %s; waiting for it, %g s at most", faults.who(pid), path, wait_s)
         time.sleep(_POLL_S)
     try:
-        _check_place(path)
-        connection = _connect(path, deadline, wait_s)
         if folder is not None:
             connection.execute("SET allowed_directories = ?", [[f"{folder}/"]])
         return _configure(connection)
@@ -65,18 +86,8 @@ def try_reader(path: Path) -> tuple[duckdb.DuckDBPyConnection | None, int | None
 
     While a process holds it: None, and that process's id.
     """
-    import duckdb
-
-    if not _claim(path):
-        return None, os.getpid()
-    try:
-        return _configure(duckdb.connect(path, read_only=True, config=_CONFIG)), None
-    except duckdb.Error as error:
-        release(path)
-        is_held, pid = faults.holder(error)
-        if is_held:
-            return None, pid
-        raise faults.explain(error, path) from error
+    connection, pid = _try(path, is_reader=True)
+    return connection and _configure(connection), pid
 
 
 def release(path: Path) -> None:
@@ -125,21 +136,24 @@ def _check_place(path: Path) -> None:
         )
 
 
-def _connect(path: Path, deadline: float, wait_s: float) -> duckdb.DuckDBPyConnection:
+def _try(path: Path, *, is_reader: bool) -> tuple[duckdb.DuckDBPyConnection | None, int | None]:
     import duckdb
 
-    while True:
-        try:
-            connection = duckdb.connect(path, config=_CONFIG)
-        except duckdb.Error as error:
-            is_held, pid = faults.holder(error)
-            if not is_held:
-                raise faults.explain(error, path) from error
-            if time.monotonic() >= deadline:
-                raise faults.locked(path, pid or _writer_pid(path), wait_s) from error
-            time.sleep(_POLL_S)
-        else:
-            return connection
+    if not _claim(path):
+        return None, os.getpid()
+    try:
+        if not is_reader:
+            _check_place(path)
+        return duckdb.connect(path, read_only=is_reader, config=_CONFIG), None
+    except duckdb.Error as error:
+        release(path)
+        is_held, pid = faults.holder(error)
+        if is_held:
+            return None, pid
+        raise faults.explain(error, path) from error
+    except BaseException:
+        release(path)
+        raise
 
 
 def _writer_pid(path: Path) -> int | None:

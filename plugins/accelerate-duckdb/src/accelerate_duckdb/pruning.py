@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from accelerate_core.errors import StoreError
-
-from . import faults, opening
+from . import faults, migrations, opening
 from .writer import roll_back
 
 if TYPE_CHECKING:
@@ -62,25 +60,28 @@ def prune(
     """Delete runs that began before a time (UTC), with what belongs to them, and compact the file.
 
     The latest `keep_runs` stay whatever their age, and so do runs that an open finding names.
-    StoreError when the file cannot be written; what is deleted goes as one.
+    ConfigError when there is no such file, StoreError when it cannot be written; what is deleted
+    goes as one.
     """
     import duckdb
 
-    path = opening.real_path(path)
-    if not path.is_file():
-        raise StoreError("there is no such database", where=str(path))
+    path = opening.existing(path)
     size_before = opening.size(path)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
             connection = opening.open_writer(path, wait_s, folder=Path(folder))
             try:
+                if not is_dry_run:
+                    migrations.migrate(connection, [migrations.core_tables()], path)
                 rows = _delete(connection, before, keep_runs, is_dry_run=is_dry_run)
                 if not is_dry_run:
                     _compact(connection, path, Path(folder) / "compacted.duckdb")
+            except duckdb.Error as error:
+                raise migrations.explain(connection, error, path) from error
             finally:
                 connection.close()
                 opening.release(path)
-    except (duckdb.Error, OSError) as error:
+    except OSError as error:
         raise faults.explain(error, path) from error
     return Pruned(rows, size_before, size_before if is_dry_run else opening.size(path))
 

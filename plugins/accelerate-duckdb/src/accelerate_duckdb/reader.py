@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate_core.errors import AccelerateError, StoreError
 from accelerate_core.protocols import Table
 
-from . import faults
+from . import faults, migrations
 from .writer import fetch, roll_back
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Reader:
             except AccelerateError:
                 raise
             except Exception as error:
-                raise faults.explain(error, self._path) from error
+                raise migrations.explain(cursor, error, self._path) from error
 
     def close(self) -> None:
         """Interrupt what runs, wait for it to end, and close the connection."""

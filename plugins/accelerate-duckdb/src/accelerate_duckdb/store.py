@@ -108,7 +108,9 @@ class DuckDbStore:
     ) -> int:
         run_rows = [rows.run_row(run) for run in runs]
         found = [rows.measurement_row(one) for one in measurements]
-        cells = {one.cell: rows.cell_row(one.cell) for one in measurements}
+        cells = {
+            cell: rows.cell_row(cell) for cell in dict.fromkeys(one.cell for one in measurements)
+        }
 
         def insert(connection: duckdb.DuckDBPyConnection) -> int:
             insert_rows(connection, "runs", run_rows, conflict=conflict)
@@ -161,11 +163,12 @@ class DuckDbStore:
     def transaction(self) -> Iterator[Transaction]:
         """Open a transaction; commits when the block ends well, else rolls back.
 
-        Other threads' writes wait for its end. `save_*` of the same thread become part of it,
-        and are then committed with it.
+        Other threads' writes wait for its end. `save_*` and transactions of the same thread become
+        part of it, and are committed, or rolled back, with it.
         """
         if self._transaction is not None:
-            raise StoreError("this thread is in a transaction already", where=str(self._path))
+            yield self._transaction
+            return
         transaction = self._writer.begin()
         self._local.transaction = transaction
         try:

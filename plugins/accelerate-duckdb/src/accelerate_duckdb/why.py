@@ -16,20 +16,16 @@ from accelerate_core.errors import ConfigError, ErrorInfo, StoreError
 if TYPE_CHECKING:
     from accelerate_core.durable.stories import KeptStory
 
-app = typer.Typer(
-    invoke_without_command=True,
-    subcommand_metavar="",
-    context_settings={"allow_interspersed_args": True},
-)
+app = typer.Typer(rich_markup_mode=None)
 
 _LISTED = 20
 _COLUMNS = "job_id, run_id, model, finished_at, attempts, worker_id, latency_ms, error, story"
 
 
-@app.callback()
+@app.command()
 def why(
     job: Annotated[
-        str | None, typer.Argument(help="The job's id or how it begins.", metavar="[JOB]")
+        str | None, typer.Argument(help="The job's id or how it begins.", metavar="JOB")
     ] = None,
     db: Annotated[Path, typer.Option(help="The database file.")] = Path("results.duckdb"),
     is_last: Annotated[bool, typer.Option("--last", help="The latest one.")] = False,

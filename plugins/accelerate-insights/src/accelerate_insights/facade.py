@@ -35,7 +35,7 @@ class Insights:
         """Return the series of a task (`model_type`), a model or a browser, oldest point first.
 
         `time_range` is "24h", "7d", "4w" or "all". ConfigError for a metric, a time range or a
-        name that nobody knows; StoreError when there is no such database.
+        name that nobody knows; ConfigError when there is no such database.
         """
         from .advising.history import history
 

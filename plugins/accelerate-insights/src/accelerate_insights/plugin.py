@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accelerate_core import hookimpl
+from accelerate_core.events import Attachment, Event, Regression, RunFinished
 from accelerate_core.protocols import Context, Store
 from accelerate_core.types import RunSummary
 
@@ -22,6 +23,19 @@ class InsightsPlugin:
         from .picturing.notes import run_notes
 
         return run_notes(summary, store)
+
+    @hookimpl
+    def event_attachments(self, event: Event, store: Store) -> Sequence[Attachment]:
+        """Return a picture of a regression's series, or of a run's cells."""
+        if isinstance(event, Regression):
+            from .picturing.attaching import of_regression
+
+            return of_regression(event, store)
+        if isinstance(event, RunFinished):
+            from .picturing.attaching import of_run
+
+            return of_run(event.summary)
+        return ()
 
     @hookimpl
     def scheduler_history(self, store: Store, run_id: str) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ class Database:
     path: Path = attrs.field(converter=Path)
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
-        """Run a read-only query; StoreError when there is no such file, or the query fails."""
+        """Run a read-only query; ConfigError when there is no such file."""
         from accelerate_duckdb.client import query
 
         return query(self.path, sql, parameters)
@@ -87,13 +87,33 @@ def check_metrics(names: Sequence[str], where: str = "metrics") -> tuple[str, ..
     return tuple(dict.fromkeys(names))
 
 
-_COLUMNS = """
+#: Column by what a label says.
+_LABEL = {
+    "model": "model_name",
+    "task": "model_type",
+    "backend": "platform",
+    "engine": "engine",
+    "browser": "browser",
+    "precision": "precision",
+    "batch_size": "batch_size",
+    "sequence_length": "sequence_length",
+    "device_type": "device_type",
+    "is_software": "is_software",
+    "adapter": "adapter_info",
+    "scenario": "scenario",
+}
+#: What `label` makes a label of, in its order.
+LABEL_COLUMNS = ", ".join(_LABEL.values())
+_POINT_COLUMNS = """
     series_key, machine, metric, timestamp, run_id, measurement_id, value, samples, project_commit,
-    browser_version, engine_version, model_name, model_type, platform, engine, browser, precision,
-    batch_size, sequence_length, device_type, is_software, adapter_info, system, again_of,
-    scenario
-"""
-_AGAIN_OF = [name.strip() for name in _COLUMNS.split(",")].index("again_of")
+    browser_version, engine_version, system, again_of"""
+_COLUMNS = f"{_POINT_COLUMNS}, {LABEL_COLUMNS}"
+#: Rows that make so many points at least: what was measured again is no point of its own.
+_LATEST = """
+    QUALIFY count(*) FILTER (again_of IS NULL) OVER (
+        PARTITION BY series_key, machine, metric ORDER BY timestamp DESC, row_id DESC
+    ) <= ?"""
+_LABEL_AT = _POINT_COLUMNS.count(",") + 1
 
 
 def read_series(
@@ -102,8 +122,9 @@ def read_series(
     metrics: Sequence[str] = ("latency_ms",),
     *,
     with_samples: bool = False,
+    latest: int | None = None,
 ) -> list[Series]:
-    """Return every series that has a point there, each oldest first.
+    """Return every series that has a point there, each oldest first; or its `latest` points.
 
     Points of equal time keep the order in which they were stored. A row of a fallback belongs to
     the series of what really ran. A cell that was measured again in its run is one point there: the
@@ -116,8 +137,9 @@ def read_series(
     table = results.query(
         f"SELECT {columns} FROM time_series_performance"
         f" WHERE {condition} AND metric IN ({', '.join('?' for _ in names)})"
+        f" {'' if latest is None else _LATEST}"
         " ORDER BY series_key, machine, metric, timestamp, row_id",
-        [*values, *names],
+        [*values, *names, *([] if latest is None else [latest])],
     )
     found = []
     for (key, machine, metric), rows in groupby(table.rows, key=lambda row: row[:3]):
@@ -127,8 +149,8 @@ def read_series(
                 key=key,
                 machine=machine,
                 metric=METRICS[metric],
-                label=_label(alike[-1]),
-                points=_points(alike),
+                label=label(alike[-1][_LABEL_AT:]),
+                points=_points(alike)[-latest if latest else 0 :],
             )
         )
     return found
@@ -137,7 +159,7 @@ def read_series(
 def _points(rows: Sequence[tuple[Any, ...]]) -> tuple[Point, ...]:
     points: dict[str, list[Point]] = {}
     for row in rows:
-        points.setdefault(row[_AGAIN_OF] or row[5], []).append(_point(row))
+        points.setdefault(row[12] or row[5], []).append(_point(row))
     return tuple(alike[0] if len(alike) == 1 else _pooled(alike) for alike in points.values())
 
 
@@ -159,24 +181,13 @@ def _point(row: tuple[Any, ...]) -> Point:
         commit=row[8],
         browser_version=row[9],
         engine_version=row[10],
-        system=row[22],
+        system=row[11],
     )
 
 
-def _label(row: tuple[Any, ...]) -> Label:
-    adapter = json.loads(row[21]) if row[21] else {}
+def label(row: Sequence[Any]) -> Label:
+    """Return what `LABEL_COLUMNS` of a measurement say."""
+    known = dict(zip(_LABEL, row, strict=True))
+    adapter = json.loads(known["adapter"] or "{}")
     parts = [adapter.get(name) for name in ("vendor", "architecture")]
-    return Label(
-        model=row[11],
-        task=row[12],
-        backend=row[13],
-        engine=row[14],
-        browser=row[15],
-        precision=row[16],
-        batch_size=row[17],
-        sequence_length=row[18],
-        device_type=row[19],
-        is_software=row[20],
-        adapter=" ".join(part for part in parts if part) or None,
-        scenario=row[24],
-    )
+    return Label(**known | {"adapter": " ".join(part for part in parts if part) or None})

@@ -35,16 +35,21 @@ def read_history(results: Results, run_id: str) -> Mapping[str, Mapping[str, Any
 
     SHA-256 of a model -> target -> `run_ns`, `load_ns` (None where unknown), `count` and versions.
     Of each target the newest browser and engine count; a target is named with its engine, and
-    without, as it is asked for. All numbers of a model are of the smallest size measured, so that
-    targets can be compared. StoreError as the query's.
+    without, as it is asked for. All numbers of a model are of one size, so that targets can be
+    compared: that which most targets were measured in, the smallest of equals. StoreError as the
+    query's.
     """
     rows = results.query(_MEDIANS.replace("$run_id", "?"), [run_id, run_id]).rows
-    smallest: dict[str, tuple[int, int]] = {}
+    measured: dict[str, dict[tuple[int, int], set[tuple[str, ...]]]] = {}
     for row in rows:
-        smallest[row[0]] = min(smallest.get(row[0], row[6:8]), row[6:8])
+        measured.setdefault(row[0], {}).setdefault(row[6:8], set()).add(row[1:4])
+    shared = {
+        sha: min(sizes, key=lambda size: (-len(sizes[size]), size))
+        for sha, sizes in measured.items()
+    }
     found: dict[str, dict[str, Any]] = {}
     for row in rows:  # oldest first: what comes later replaces it
-        if row[6:8] != smallest[row[0]]:
+        if row[6:8] != shared[row[0]]:
             continue
         target = Target(row[1], row[2], row[3])
         known = {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import metadata
 
 from accelerate_core.errors import ModelError, did_you_mean
@@ -93,6 +94,7 @@ def builder_of(config: ModelConfig, plugins: Plugins) -> Builder:
     return builder
 
 
+@functools.cache  # what is imported stays of the version it was
 def _maker(model_type: str) -> list[str] | None:
     """Return name and version of the distribution that offers a builder."""
     for entry in metadata.entry_points(group=BUILDERS.group, name=model_type):

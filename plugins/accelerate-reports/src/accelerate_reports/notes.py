@@ -8,10 +8,11 @@ from typing import Any
 
 import attrs
 
+from accelerate_core.texts import one_line
 from accelerate_core.types import CellStatus, RunSummary
 
 from .columns import short
-from .rows import Row, duration_s, one_line
+from .rows import Row, duration_s
 
 SIMULATED_NOTE = "SIMULATED: made up by the fake backend. These rows measure nothing."
 SOFTWARE_NOTE = (

@@ -14,7 +14,7 @@ from .plots import Plot
 
 #: Of a plot that fits its page, and of the labels beside it.
 _WIDTH = 560
-_LABELS = 300
+_LABELS = 400
 _GAP = 40
 _MARGIN = 28
 _TITLE = 34

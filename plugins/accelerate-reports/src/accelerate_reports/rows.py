@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 import attrs
 
 from accelerate_core.measuring import sampling
+from accelerate_core.texts import one_line
 from accelerate_core.types import (
     SINGLE_STREAM,
     AdapterInfo,
@@ -21,23 +21,6 @@ from accelerate_core.types import (
 
 #: What stands for an unknown value wherever people read.
 UNKNOWN = "\N{EN DASH}"
-
-# Control characters (a terminal would obey them), marks that turn the direction of what follows,
-# lone surrogates (no encoder takes them) and what XML 1.0 forbids. Tab, newline and carriage
-# return stay: they are white space.
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
-
-
-def clean(text: str) -> str:
-    """Return `text` with everything unprintable replaced, safe for every format's encoder."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def one_line(text: str) -> str:
-    """Return `text` cleaned, with white space collapsed to single spaces."""
-    return " ".join(clean(text).split())
 
 
 @attrs.frozen(kw_only=True)

@@ -14,6 +14,7 @@ import attrs
 
 from accelerate_core import hookimpl
 from accelerate_core.protocols import Context, Report
+from accelerate_core.texts import one_line
 from accelerate_core.types import RunSummary
 
 from . import notes
@@ -21,7 +22,7 @@ from .columns import COLUMNS, Column, filled
 from .files import FileReport, report_path
 from .pages import page_file, render_page
 from .plots import plots
-from .rows import CONDITIONS, UNKNOWN, Row, counts, one_line, rows, title
+from .rows import CONDITIONS, UNKNOWN, Row, counts, rows, title
 
 #: In the order shown.
 SHOWN = (

@@ -14,11 +14,12 @@ import attrs
 
 from accelerate_core import hookimpl
 from accelerate_core.protocols import Context, Report
+from accelerate_core.texts import one_line
 from accelerate_core.types import CellStatus, RunSummary
 
 from . import notes
 from .files import FileReport, report_path
-from .rows import LOAD_PHASES, Row, conditions, duration_s, load_ms, one_line, rows
+from .rows import LOAD_PHASES, Row, conditions, duration_s, load_ms, rows
 
 #: Fields of `Row` that become properties of the test case where they are known.
 PROPERTIES = (

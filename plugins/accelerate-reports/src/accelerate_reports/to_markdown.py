@@ -10,12 +10,13 @@ import attrs
 
 from accelerate_core import hookimpl
 from accelerate_core.protocols import Context, Report
+from accelerate_core.texts import one_line
 from accelerate_core.types import CellStatus, RunSummary
 
 from . import notes
 from .columns import COLUMNS, filled
 from .files import FileReport, report_path
-from .rows import CONDITIONS, UNKNOWN, Row, counts, one_line, rows, title
+from .rows import CONDITIONS, UNKNOWN, Row, counts, rows, title
 
 #: In the order shown, after the conditions that vary.
 SHOWN = (

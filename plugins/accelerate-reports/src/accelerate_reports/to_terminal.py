@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from accelerate_core import hookimpl
 from accelerate_core.protocols import Context, Report
+from accelerate_core.texts import one_line
 from accelerate_core.types import Cell, CellStatus, Measurement, RunSummary
 
 from . import notes
 from .columns import COLUMNS, Column, filled, short
-from .rows import CONDITIONS, Row, counts, duration_s, one_line, row, rows, title, varying
+from .rows import CONDITIONS, Row, counts, duration_s, row, rows, title, varying
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult

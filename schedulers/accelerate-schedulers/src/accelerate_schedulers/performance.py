@@ -13,6 +13,8 @@ worker's own pace lately.
   this adds no more than that part to the mean latency of the best.
 - A worker that is busy and fast is waited for while an idle one would answer later, and all that
   waits would be done sooner without it.
+- While workers load, which keeps them from all else, another load of a model that is loaded, or
+  about to be, must save what waits more time than it takes (rent or buy: Karlin et al., 1988).
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ _PRIOR = 2
 _STILL = 0.3
 #: Nobody is asked again sooner after this, if nothing happens.
 _SOONEST_NS = 2_000_000
+#: On a target that is this many times as slow no worker is looked at while a faster one is idle.
+_FAR = 1.5
 #: A load is taken for no more than so many.
 _DEAREST = 8.0
 #: Runs by which it is known what a model's part of the work is.
@@ -64,6 +68,7 @@ class _Option(NamedTuple):
     free_ns: float
     run_ns: float
     worker: WorkerView
+    load_ns: float = 0.0  #: 0 where the model is loaded, or is being loaded, or nobody knows
 
 
 class _Work:
@@ -119,17 +124,22 @@ class PerformancePolicy:
         """Return the worker that would answer first, or Wait for one that is busy."""
         targets = fleet.targets(job.targets)
         is_trial = fleet.rng.random() < self._explore
-        if len(targets) == 1 and not is_trial and not job.is_load_only:
-            for worker in fleet.idle_with(job.model, job.targets, _LOADED + len(job.tried)):
+        runs = self._runs(job.model, fleet, targets) if len(targets) > 1 else {}
+        if not is_trial and not job.is_load_only and (near := _nearest(targets, runs)):
+            for worker in fleet.idle_with(job.model, near, _LOADED + len(job.tried)):
                 if worker.pace <= _FINE and worker.id not in job.tried:
                     self._work.add(job.model)
                     return Placement((worker.id,))
-        options = self._options(job, fleet, targets)
+        runs = runs or self._runs(job.model, fleet, targets)
+        options = self._options(job, fleet, targets, runs)
         if not options:
             return _NOBODY
         idle = [one for one in options if one.worker.is_idle]
         if job.is_load_only:
             return self._for_load(idle, options)
+        if not is_trial and not self._pays(idle, options, job, fleet):
+            options = [one for one in options if not one.load_ns]
+            idle = [one for one in idle if not one.load_ns]
         best = min(options)
         if is_trial and len(idle) > 1:
             other = idle[fleet.rng.randrange(len(idle))]
@@ -171,12 +181,46 @@ class PerformancePolicy:
         better = sum(one.worker.info.slots for one in options if one < second)
         return best.answer_ns + others * max(best.run_ns, self._usual_ns) / max(better, 1)
 
+    def _pays(
+        self, idle: Iterable[_Option], options: Sequence[_Option], job: JobView, fleet: FleetView
+    ) -> bool:
+        """Whether loading the model once more saves what waits more time than it costs others."""
+        load = min((one for one in idle if one.load_ns), default=None)
+        if load is None:
+            return True
+        having = [one for one in options if not one.load_ns]
+        if not having:
+            return True
+        first = min(having)
+        slots = sum(one.worker.info.slots for one in having if one < load)
+        step_ns = max(first.run_ns, self._usual_ns) / max(slots, 1)
+        count = fleet.waiting(job.targets)
+        # Each that waits is answered a step later than the one before it, or by the load.
+        least_ns = first.answer_ns - load.answer_ns
+        last_ns = least_ns + max(count - 1, 0) * step_ns
+        if last_ns <= 0:
+            return False
+        if least_ns >= 0:
+            saved_ns = (least_ns + last_ns) / 2 * max(count, 1)
+        else:
+            saved_ns = last_ns * last_ns / (2 * step_ns)
+        loading = sum(
+            any(model not in one.worker.models for model, _ in one.worker.attempts)
+            for one in options
+        )
+        return saved_ns >= load.load_ns * loading
+
     # --- predictions --------------------------------------------------------------------------
 
-    def _options(self, job: JobView, fleet: FleetView, targets: Sequence[Target]) -> list[_Option]:
+    def _options(
+        self,
+        job: JobView,
+        fleet: FleetView,
+        targets: Sequence[Target],
+        runs: Mapping[Target, float],
+    ) -> list[_Option]:
         found: list[_Option] = []
         lacking: list[tuple[_Option, float]] = []
-        runs = self._runs(job.model, fleet, targets)
         enough = _SEEN + len(job.tried)
         for target in targets:
             run_ns = runs[target]
@@ -188,23 +232,28 @@ class PerformancePolicy:
                 if worker.id in job.tried:
                     continue
                 pace = self._pace(worker, fleet.now_ns)
-                free_ns = 0.0 if worker.is_idle else self._free_ns(worker, pace, fleet)
+                free_ns = (
+                    0.0 if worker.is_idle else self._free_ns(worker, pace, fleet, job.model, run_ns)
+                )
                 number = len(found) + len(lacking)
                 answer_ns = free_ns + pace * run_ns
                 option = _Option(answer_ns, number, free_ns, pace * run_ns, worker)
-                if job.model in worker.models:
+                if job.model in worker.models or any(
+                    model == job.model for model, _ in worker.attempts
+                ):
                     found.append(option)
                 else:
                     lacking.append((option, pace * self._load_ns(job.model, worker, fleet)))
-        # A load keeps its worker from others: the more workers have the model already, of what its
-        # part of the work calls for, the more it costs.
+        # A load keeps its worker from others: the more workers have the model already, or load it,
+        # of what its part of the work calls for, the more it costs.
         having, count = len(found), len(found) + len(lacking)
         dear = 1.0
         if having and lacking:
             due = self._work.share(job.model) * count
             dear = min(max((having + 1) / max(due, 1e-9), 1.0), _DEAREST)
         for option, load_ns in lacking:
-            found.append(option._replace(answer_ns=option.answer_ns + dear * load_ns))
+            answer_ns = option.answer_ns + dear * load_ns
+            found.append(option._replace(answer_ns=answer_ns, load_ns=load_ns))
         return found
 
     def _pace(self, worker: WorkerView, now_ns: int) -> float:
@@ -213,11 +262,19 @@ class PerformancePolicy:
         kept: float = 0.5 ** ((now_ns - worker.paced_ns) / self._forget_ns)
         return float(worker.pace**kept)
 
-    def _free_ns(self, worker: WorkerView, pace: float, fleet: FleetView) -> float:
-        """Return when a place is free on a busy worker: when the first of its attempts ends."""
+    def _free_ns(
+        self, worker: WorkerView, pace: float, fleet: FleetView, known: str, known_ns: float
+    ) -> float:
+        """Return when a place is free on a busy worker: when the first of its attempts ends.
+
+        A run of the model `known` takes `known_ns` on its target.
+        """
         soonest = None
         for model, since_ns in worker.attempts:
-            takes_ns = pace * self._runs(model, fleet, (worker.target,))[worker.target]
+            run_ns = known_ns
+            if model != known:
+                run_ns = self._runs(model, fleet, (worker.target,))[worker.target]
+            takes_ns = pace * run_ns
             if model not in worker.models:
                 takes_ns += pace * self._load_ns(model, worker, fleet)
             elapsed_ns = fleet.now_ns - since_ns
@@ -235,7 +292,7 @@ class PerformancePolicy:
         unknown = []
         for target in targets:
             known = fleet.latency(model, target, 1)
-            before = past.get(str(target))
+            before = past.get(str(target)) if past else None
             if known is not None:
                 median: float = known.p50_ns
                 if before is not None and known.count < _PRIOR:
@@ -259,3 +316,12 @@ class PerformancePolicy:
             return known
         before = fleet.history.get(model[:_HASH], {}).get(str(target), {}).get("load_ns")
         return self._loads.get(target, 0.0) if before is None else before
+
+
+def _nearest(targets: Sequence[Target], runs: Mapping[Target, float]) -> Sequence[Target]:
+    """Return the fastest target where the others are far slower; nothing where one is not."""
+    if len(targets) <= 1:
+        return targets
+    best = min(targets, key=runs.__getitem__)
+    far_ns = _FAR * runs[best]
+    return () if any(runs[one] < far_ns for one in targets if one is not best) else (best,)

@@ -89,7 +89,7 @@ def test_what_has_no_kernel_for_whole_numbers_is_refused(op: str, count: int) ->
 
 
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(shapes=hnp.mutually_broadcastable_shapes(num_shapes=2, min_dims=1, max_dims=5, max_side=3))
 def test_arithmetic(op: str, shapes: hnp.BroadcastableShapes) -> None:
     rng = np.random.default_rng(1)
@@ -179,7 +179,7 @@ def test_not() -> None:
     check("Not", {"a": TRUTH})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data(), hnp.mutually_broadcastable_shapes(num_shapes=3, min_dims=1, max_side=3))
 def test_where(data: st.DataObject, shapes: hnp.BroadcastableShapes) -> None:
     rng = np.random.default_rng(2)

@@ -39,7 +39,7 @@ def test_rows_of_a_table() -> None:
     check("Gather", {"ids": ids}, {"table": X}, order=["table", "ids"], axis=1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(-3, 2), st.booleans())
 def test_gather_elements(axis: int, is_known: bool) -> None:
     size = X.shape[axis]

@@ -25,7 +25,7 @@ def int64s(*values: int) -> np.ndarray:
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=5, max_side=4)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data(), SHAPES)
 def test_transpose(data: st.DataObject, shape: tuple[int, ...]) -> None:
     order = data.draw(st.permutations(range(len(shape))))
@@ -37,7 +37,7 @@ def test_transpose_reverses_by_default_and_moving_single_axes_is_a_view() -> Non
     assert not check("Transpose", {"x": numbers(3, 1, 4)}, perm=[1, 0, 2]).steps
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data(), SHAPES)
 def test_slice(data: st.DataObject, shape: tuple[int, ...]) -> None:
     axes = data.draw(st.lists(st.integers(0, len(shape) - 1), min_size=1, unique=True))
@@ -69,7 +69,7 @@ def test_a_slice_that_starts_where_a_view_may_is_one() -> None:
     assert check("Slice", {"x": numbers(6, 31)}, ranges).steps
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data(), SHAPES, st.integers(1, 3))
 def test_concat(data: st.DataObject, shape: tuple[int, ...], count: int) -> None:
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
@@ -90,7 +90,7 @@ def test_concat_takes_a_tensor_twice_and_constants() -> None:
 
 
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "wrap"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data(), shape=hnp.array_shapes(min_dims=1, max_dims=3, min_side=2, max_side=4))
 def test_pad(mode: str, data: st.DataObject, shape: tuple[int, ...]) -> None:
     most = [size - 1 for size in shape]

@@ -12,7 +12,7 @@ layers = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(layers=layers, budget=st.floats(4, 8))
 def test_a_budget_is_kept_and_used(layers: dict[str, tuple[int, int]], budget: float) -> None:
     sizes = {name: one[0] for name, one in layers.items()}

@@ -51,7 +51,7 @@ def test_gptq_of_unrelated_inputs_is_rounding() -> None:
     np.testing.assert_array_equal(made.codes, nearest(MATRIX, Format(4, 32)).codes)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     bits=st.sampled_from((8, 4, 3, 2)),
     group=st.sampled_from((16, 32, 64)),

@@ -177,8 +177,9 @@ class ProcessLaunched(Launched):
     async def _close(self, kill: bool) -> None:
         if not kill:
             processes.end(self._process)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), _POLITE_S)
+        # Its last words are read here: they go with the folder.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.wait_gone(), _POLITE_S)
         for helper in self._helpers:
             processes.end(helper)
         await asyncio.to_thread(self._scene.strike, self.pid, grace_s=0.0 if kill else _REST_S)

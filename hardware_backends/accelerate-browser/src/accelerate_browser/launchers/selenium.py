@@ -7,6 +7,7 @@ Selenium is for the life of a browser, never for data. Its calls block and run i
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
 _LOOK_AGAIN_S = 0.1
+#: A driver starts its browser at once; on a busy machine that takes seconds.
+_CHILDLESS_S = 10.0
 _POLITE_S = 5.0
 _REST_S = 0.5
 _DRIVERS = {
@@ -149,13 +152,19 @@ class SeleniumLaunched(Launched):
         self.pid = self._session.pid
 
     async def _watch_opening(self, opening: asyncio.Task[None]) -> None:
-        """Raise WorkerLost when the browser ends; WebKitWebDriver would wait for it forever."""
+        """Raise WorkerLost when the browser ends; WebKitWebDriver would wait for it forever.
+
+        One that ends between two looks is never seen, and missed after `_CHILDLESS_S`.
+        """
         seen: int | None = None
+        began: float | None = None
         while not opening.done():
-            driver = self._session.driver_pid
-            seen = seen or (processes.first_child(driver) if driver else None)
-            if seen and not processes.pid_is_running(seen):
-                raise self._scene.gone(None).to_error()
+            if driver := self._session.driver_pid:
+                began = began or time.monotonic()
+                seen = seen or processes.first_child(driver)
+                is_missed = not seen and time.monotonic() - began > _CHILDLESS_S
+                if is_missed or (seen and not processes.pid_is_running(seen)):
+                    raise self._scene.gone(None).to_error()
             await asyncio.wait([opening], timeout=_LOOK_AGAIN_S)
 
     async def wait_gone(self) -> Gone:

@@ -4,6 +4,9 @@
 -- The measurement of the same run and cell that this one repeats, because that looked wrong.
 ALTER TABLE webnn_webgpu_performance ADD COLUMN again_of VARCHAR;
 
+-- Provider, branch, pull request, job and its page; NULL outside of CI.
+ALTER TABLE runs ADD COLUMN ci JSON;
+
 -- How requests arrived. Everything older came one after the other.
 ALTER TABLE cells ADD COLUMN scenario VARCHAR DEFAULT 'single_stream';
 ALTER TABLE webnn_webgpu_performance ADD COLUMN scenario VARCHAR DEFAULT 'single_stream';
@@ -87,6 +90,7 @@ CREATE TABLE performance_regressions (
     cause_id VARCHAR,               -- findings with one cause have one of these
     was_measured_again BOOLEAN NOT NULL,
     note VARCHAR,                   -- of whoever changed its status
+    told VARCHAR,                   -- what people heard of it last: open, fixed; NULL nothing
     evidence JSON NOT NULL
 );
 
@@ -125,8 +129,8 @@ CREATE TABLE resource_pool_metrics (
     by_model JSON NOT NULL,         -- jobs since the last row
     jobs BIGINT NOT NULL,           -- finished since the last row
     errors BIGINT NOT NULL,
-    messages BIGINT,                -- frames to and from pages since the last row
-    memory_bytes HUGEINT
+    attempts BIGINT NOT NULL,       -- requests to workers that ended since the last row
+    memory_bytes HUGEINT            -- the most since the last row
 );
 
 CREATE TABLE resource_pool_events (

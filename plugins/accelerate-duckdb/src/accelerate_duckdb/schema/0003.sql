@@ -40,6 +40,7 @@ GROUP BY day, series_key, machine, metric;
 CREATE VIEW run_counts AS
 SELECT
     r.id AS run_id, r.started_at, r.finished_at, r.name, r.project_commit, r.is_interrupted,
+    r.ci->>'branch' AS branch, r.ci->>'pull_request' AS pull_request,
     count(p.id) AS measurements,
     count(*) FILTER (p.status = 'ok') AS ok,
     count(*) FILTER (p.status = 'mismatch') AS mismatch,
@@ -64,7 +65,7 @@ SELECT
     max(queued) AS queued,
     CAST(sum(jobs) AS BIGINT) AS jobs,
     CAST(sum(errors) AS BIGINT) AS errors,
-    CAST(sum(messages) AS BIGINT) AS messages,
+    CAST(sum(attempts) AS BIGINT) AS attempts,
     max(memory_bytes) AS memory_bytes
 FROM resource_pool_metrics
 GROUP BY minute, session_id;

@@ -53,6 +53,6 @@ def check_names(results: Results, *, where: str = "", **names: str | None) -> No
             raise ConfigError(
                 f"nothing is stored of a {kind} {name!r}",
                 where=where or kind,
-                accepted=known or ("nothing is stored yet",),
+                accepted=known or (f"nothing is stored yet that has a {kind}",),
                 hint=did_you_mean(name, known),
             )

@@ -80,90 +80,102 @@ class Candidate:
         return f"{self.where} {self.precision} batch {self.batch_size}"
 
 
-# A try belongs to whoever was asked: its cell. A cell is of the candidate that it ran on when it
-# ran where it was asked to; one that never did is of nobody, and counts for nobody. What was never
-# asked and only ran as a fallback is judged by that.
+# Rows that differ in nothing but when they ran and what was measured are one group: a million rows
+# are thousands, which cost nothing to join and to judge. Values stay as lists.
 # What ran in another version than the latest one seen of that target on that machine is old, and
 # so is what ran another file of the model, and what ran before its level was found to change.
 _JUDGED = """
-WITH asked AS MATERIALIZED (
-    SELECT
-        machine, run_id, cell_id, series_key, timestamp, status, model_name AS model,
-        model_type AS task,
-        platform, engine, browser, precision, batch_size, sequence_length, scenario,
-        is_software, browser_version, engine_version, model_sha256, device_type, adapter_info,
-        threads, relative_l2, tolerance, fell_back_from, {metrics}
-    FROM webnn_webgpu_performance JOIN machines USING (run_id)
-    WHERE NOT coalesce(simulation_mode, false) AND status <> 'skipped' AND {condition}
-), installed AS (
-    SELECT
-        machine, platform, engine, browser,
-        arg_max({{'browser': browser_version, 'engine': engine_version}}, timestamp) AS now
-    FROM webnn_webgpu_performance JOIN machines USING (run_id)
-    WHERE status IN ('ok', 'mismatch') AND NOT coalesce(simulation_mode, false)
-    GROUP BY ALL
-), files AS (
-    SELECT model, precision, arg_max(model_sha256, timestamp) AS sha256
-    FROM asked WHERE status IN ('ok', 'mismatch') GROUP BY ALL
+WITH known_runs AS (
+    SELECT run_id, machine, row_number() OVER () AS run FROM machines
 ), changed AS (
     SELECT machine, series_key, max(changed_at) AS changed_at
     FROM performance_regressions WHERE metric IN ({names}) GROUP BY ALL
-), judged AS MATERIALIZED (
+), asked AS MATERIALIZED (
     SELECT
-        asked.* EXCLUDE (series_key),
+        machine, cell_id, status, model_name AS model, model_type AS task,
+        platform, engine, browser, precision, batch_size, sequence_length, scenario,
+        is_software, browser_version, engine_version, model_sha256, device_type, adapter_info,
+        threads, tolerance, fell_back_from IS NULL AS is_as_asked,
+        status IN ('ok', 'mismatch') AS has_run,
         status = 'mismatch' OR (status = 'ok' AND coalesce(relative_l2 > tolerance, false))
             AS is_wrong,
+        coalesce(timestamp < changed_at, false) AS is_before_change,
+        count(*) AS rows, min(timestamp) AS first, max(timestamp) AS last,
+        max(relative_l2) AS relative_l2,
+        {lists}
+    FROM webnn_webgpu_performance JOIN known_runs USING (run_id)
+    LEFT JOIN changed USING (machine, series_key)
+    WHERE NOT coalesce(simulation_mode, false) AND status <> 'skipped' AND {condition}
+    GROUP BY ALL
+), installed AS (
+    SELECT machine, platform, engine, browser,
+        arg_max({{'browser': browser_version, 'engine': engine_version}}, last) AS now
+    FROM (
+        SELECT machine, platform, engine, browser, browser_version, engine_version,
+            max(timestamp) AS last
+        FROM webnn_webgpu_performance JOIN known_runs USING (run_id)
+        WHERE status IN ('ok', 'mismatch') AND NOT coalesce(simulation_mode, false)
+        GROUP BY ALL
+    ) GROUP BY ALL
+), files AS (
+    SELECT model, precision, arg_max(model_sha256, last) AS sha256
+    FROM asked WHERE has_run GROUP BY ALL
+), judged AS MATERIALIZED (
+    SELECT
+        asked.*,
         installed.now.browser IS NOT DISTINCT FROM browser_version
             AND installed.now.engine IS NOT DISTINCT FROM engine_version
             AND files.sha256 IS NOT DISTINCT FROM model_sha256
-            AND timestamp >= coalesce(changed_at, timestamp) AS is_current
+            AND NOT is_before_change AS is_current
     FROM asked
     LEFT JOIN files USING (model, precision)
-    LEFT JOIN changed USING (machine, series_key)
     LEFT JOIN installed
         ON installed.machine = asked.machine AND installed.platform = asked.platform
         AND installed.engine IS NOT DISTINCT FROM asked.engine
         AND installed.browser IS NOT DISTINCT FROM asked.browser
-    WHERE status IN ('ok', 'mismatch')
+    WHERE has_run
 )
 """
 
+# A try belongs to whoever was asked: its cell. A cell is of the candidate that it ran on when it
+# ran where it was asked to; one that never did is of nobody, and counts for nobody. What was never
+# asked and only ran as a fallback is judged by that.
 _SQL = """, tries AS (
     SELECT
-        machine, cell_id, count(*) AS tries,
-        count(*) FILTER (status = 'ok' AND fell_back_from IS NULL
-            AND NOT coalesce(relative_l2 > tolerance, false)) AS successes,
-        arg_max({{'engine': engine, 'is_software': is_software}}, timestamp)
-            FILTER (status IN ('ok', 'mismatch') AND fell_back_from IS NULL) AS ran
+        machine, cell_id, sum(rows) AS tries,
+        sum(rows) FILTER (status = 'ok' AND is_as_asked AND NOT is_wrong) AS successes,
+        arg_max({{'engine': engine, 'is_software': is_software}}, last)
+            FILTER (has_run AND is_as_asked) AS ran
     FROM asked GROUP BY ALL
 ), reliability AS (
     SELECT
         machine, ran.is_software AS is_software, model, sequence_length, scenario,
         backend AS platform,
         ran.engine AS engine, browser, precision, batch_size,
-        sum(tries)::BIGINT AS tries, sum(successes)::BIGINT AS successes
+        sum(tries)::BIGINT AS tries, coalesce(sum(successes), 0)::BIGINT AS successes
     FROM tries JOIN cells ON cells.id = cell_id
     WHERE ran IS NOT NULL GROUP BY ALL
 ), measured AS (
     SELECT
         machine, is_software, model, sequence_length, scenario, platform, engine, browser,
         precision, batch_size,
-        arg_max(task, timestamp) AS task,
-        count(DISTINCT run_id) FILTER (is_current AND NOT is_wrong) AS runs,
-        count(*) FILTER (is_current AND NOT is_wrong) AS measurements,
-        count(*) AS ran,
-        count(*) FILTER (NOT is_wrong) AS ran_well,
-        count(*) FILTER (NOT is_current) AS old,
-        count(*) FILTER (is_current AND is_wrong) AS wrong,
+        arg_max(task, last) AS task,
+        coalesce(len(list_distinct(flatten(list(runs) FILTER (is_current AND NOT is_wrong)))), 0)
+            AS runs,
+        coalesce(sum(rows) FILTER (is_current AND NOT is_wrong), 0)::BIGINT AS measurements,
+        sum(rows)::BIGINT AS ran,
+        coalesce(sum(rows) FILTER (NOT is_wrong), 0)::BIGINT AS ran_well,
+        coalesce(sum(rows) FILTER (NOT is_current), 0)::BIGINT AS old,
+        coalesce(sum(rows) FILTER (is_current AND is_wrong), 0)::BIGINT AS wrong,
         max(relative_l2) FILTER (is_current) AS relative_l2,
-        arg_max(tolerance, timestamp) AS tolerance,
-        arg_max(browser_version, timestamp) AS browser_version,
-        arg_max(engine_version, timestamp) AS engine_version,
-        arg_max(device_type, timestamp) AS device_type,
-        arg_max(adapter_info, timestamp) AS adapter_info,
+        arg_max(tolerance, last) AS tolerance,
+        arg_max(browser_version, last) AS browser_version,
+        arg_max(engine_version, last) AS engine_version,
+        arg_max(device_type, last) AS device_type,
+        arg_max(adapter_info, last) AS adapter_info,
         list(DISTINCT threads) FILTER (is_current AND threads IS NOT NULL) AS threads,
-        min(timestamp) FILTER (is_current) AS first,
-        max(timestamp) FILTER (is_current) AS last,
+        min(first) FILTER (is_current) AS first,
+        max(last) FILTER (is_current) AS last,
         {sorted}
     FROM judged GROUP BY ALL
 ), ranked AS (
@@ -191,7 +203,7 @@ ORDER BY ALL
 """
 
 _SORTED = """
-    list_sort(list({0}) FILTER (is_current AND NOT is_wrong AND isfinite({0}))) AS {0}_sorted"""
+    list_sort(flatten(list({0}) FILTER (is_current AND NOT is_wrong))) AS {0}_sorted"""
 
 #: Position in the sorted values of measurements that the k-th of as many runs has.
 _ESTIMATE = """
@@ -201,10 +213,16 @@ _ESTIMATE = """
         {0}_sorted[len({0}_sorted) + 1 - greatest(1, k * len({0}_sorted) // runs)] END"""
 
 
-def judged(metrics: Sequence[str], condition: str) -> str:
-    """Return the beginning of a query: what ran, as `judged`, with `is_current` and `is_wrong`."""
-    names = ", ".join(f"'{name}'" for name in metrics)
-    return _JUDGED.format(metrics=", ".join(metrics), names=names, condition=condition)
+def judged(metrics: Sequence[str], lists: Mapping[str, str], condition: str) -> str:
+    """Return the beginning of a query: groups of rows that ran, as `judged`.
+
+    They have `is_current` and `is_wrong`, and a list of each of `lists`, expressions by name.
+    """
+    return _JUDGED.format(
+        names=", ".join(f"'{name}'" for name in metrics),
+        lists=", ".join(f"list({value}) AS {name}" for name, value in lists.items()),
+        condition=condition,
+    )
 
 
 def candidates(
@@ -221,7 +239,8 @@ def candidates(
     """
     asked = {"model_name": model, "model_type": task}
     terms = [f"{column} = ?" for column, name in asked.items() if name is not None]
-    sql = judged(metrics, " AND ".join(["timestamp >= ?", *terms])) + _SQL.format(
+    lists = {"runs": "run"} | {name: f"{name}) FILTER (isfinite({name})" for name in metrics}
+    sql = judged(metrics, lists, " AND ".join(["timestamp >= ?", *terms])) + _SQL.format(
         sorted=",".join(_SORTED.format(name) for name in metrics),
         estimates=",".join(_ESTIMATE.format(name) for name in metrics),
     )

@@ -68,10 +68,9 @@ def _edit(document: Any, key: Sequence[str | int], value: Any, why: str) -> None
 def _reorder(array: Any, wanted: list[Any]) -> None:
     if not isinstance(array, Array) or "#" in array.as_string():
         raise ValueError("the list has comments inside")
+    items = list(array)
     for index, value in enumerate(wanted):
-        at = list(array).index(value, index)
-        if at != index:
-            array.insert(index, array.pop(at))
+        array[index] = items[items.index(value)]
 
 
 def _explain(item: Item, why: str) -> None:

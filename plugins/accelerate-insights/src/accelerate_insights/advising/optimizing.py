@@ -28,11 +28,14 @@ _HEADER = "# Kept by accel optimize. SHA-256 of the file that it wrote: "
 
 _QUERY = """
 SELECT
-    model, task, sequence_length, platform, engine, browser, precision, batch_size, is_software,
-    threads, run_id, is_wrong, latency_ms, throughput_items_per_second, scenario
-FROM judged
-WHERE is_current AND machine = (SELECT arg_max(machine, timestamp) FROM judged)
-ORDER BY timestamp
+    model, task, one.sequence_length, one.platform, one.engine, one.browser, one.precision,
+    one.batch_size, one.is_software, one.threads, run_id, is_wrong, latency_ms,
+    throughput_items_per_second, one.scenario
+FROM (
+    SELECT *, unnest(ids) AS id FROM judged
+    WHERE is_current AND machine = (SELECT arg_max(machine, last) FROM judged)
+) AS one JOIN webnn_webgpu_performance USING (id)
+ORDER BY timestamp, id
 """
 
 
@@ -139,7 +142,8 @@ def _rows(results: Results, config: Config, begin: datetime) -> list[Row]:
     if not names:
         raise ConfigError("there are no models in it", where=config.path, accepted=("[[models]]",))
     condition = f"timestamp >= ? AND model_name IN ({', '.join('?' for _ in names)})"
-    sql = judged(("latency_ms", "throughput_items_per_second"), condition) + _QUERY
+    metrics = ("latency_ms", "throughput_items_per_second")
+    sql = judged(metrics, {"ids": "id"}, condition) + _QUERY
     return [_row(row) for row in results.query(sql, [begin, *names]).rows]
 
 

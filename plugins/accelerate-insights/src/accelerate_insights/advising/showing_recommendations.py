@@ -85,6 +85,7 @@ def _conditions(one: Candidate) -> str:
     if one.first is not None and one.last is not None:
         days = -(-(one.last - one.first) // timedelta(days=1))
         parts.append(
-            f"{one.measurements:,} measurements over {days} days until {one.last:%Y-%m-%d}"
+            f"{one.measurements:,} measurements over {days} {'day' if days == 1 else 'days'}"
+            f" until {one.last:%Y-%m-%d}"
         )
     return ", ".join(parts)

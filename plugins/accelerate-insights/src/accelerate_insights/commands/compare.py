@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from accelerate_core.errors import ConfigError
+from accelerate_core.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,12 +31,12 @@ def compare(
     old: Annotated[
         str,
         typer.Argument(
-            metavar="[A]",
+            metavar="A",
             help="A pipeline FILE.toml to run now, a database FILE (its latest run), or a run of "
             "--db: latest, latest~1, an id or how it begins, a commit, a branch.",
         ),
     ] = "latest~1",
-    new: Annotated[str, typer.Argument(metavar="[B]", help="The same, and newer.")] = "latest",
+    new: Annotated[str, typer.Argument(metavar="B", help="The same, and newer.")] = "latest",
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -69,6 +69,9 @@ def compare(
     markdown: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a comment for a pull request.")
     ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it: .png, .svg or .html.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON on stdout, progress on stderr.")
     ] = False,
@@ -90,10 +93,17 @@ def compare(
     )
     if markdown is not None and not markdown.absolute().parent.is_dir():
         raise ConfigError("the folder is not there", where=f"--markdown {markdown}")
+    drawn_to = None
+    if picture is not None:
+        from ..picturing.drawing import PICTURES, output_path
+
+        drawn_to = output_path(picture, PICTURES, where="--picture")
     sides = _sides(old, new, settings or [], db, db_b or db)
     comparison = _compared(*sides, terms, repeats, across_machines)
     if markdown is not None:
         markdown.write_text(showing.markdown(comparison), encoding="utf-8")
+    if drawn_to is not None:
+        _draw(comparison, drawn_to)
     if as_json:
         print_json(showing.plain(comparison))
     else:
@@ -104,11 +114,31 @@ def compare(
     raise typer.Exit(_code(comparison, is_strict=is_strict))
 
 
+def _draw(comparison: Comparison, path: Path) -> None:
+    from accelerate_core.cli.output import warn
+
+    from ..gate.rows import intervals
+    from ..gate.showing import summary_line
+    from ..picturing import drawing, plots
+
+    plot = plots.comparison(intervals(comparison))
+    if plot is None:
+        warn(f"No row has an interval: {path.name} was not drawn.")
+    else:
+        drawing.save(path, [plot], "Comparison", summary_line(comparison))
+
+
 def _sides(old: str, new: str, settings: list[str], db: Path, db_b: Path) -> tuple[Side, Side]:
     from ..gate.sides import changed, side
 
     if not settings:
-        return side(old, db, "A"), side(new, db_b, "B")
+        try:
+            return side(old, db, "A"), side(new, db_b, "B")
+        except StoreError as error:  # its exit code is that of a verdict
+            info = error.info
+            raise ConfigError(
+                info.message, where=info.where, accepted=info.accepted, hint=info.hint
+            ) from error
     if not old.endswith(".toml") or new != "latest":
         raise ConfigError("a setting is of one pipeline FILE.toml, A", where="--with")
     return side(old, db, "A"), changed(Path(old), settings)
@@ -129,6 +159,14 @@ def _compared(
     from ..gate.matching import check_machines
     from ..gate.verdicts import compare as judged
 
+    if not isinstance(old, Config) and not isinstance(new, Config):
+        run = old.summary.run
+        if run.id == new.summary.run.id:
+            raise ConfigError(
+                "A and B are the same run",
+                where=f"run {run.id[:12]}",
+                hint="accel report --list shows the runs.",
+            )
     fresh = [isinstance(one, Config) for one in (old, new)]
     if any(fresh) and not across_machines:  # before minutes are spent
         for one in (old, new):
@@ -154,7 +192,9 @@ def _compared(
         terms,
         is_interleaved=all(fresh),
         across_machines=across_machines,
-        spreads=None if isinstance(old, Config) else old.spreads(terms.metrics),
+        spreads=next(
+            (one.spreads(terms.metrics) for one in (old, new) if not isinstance(one, Config)), None
+        ),
     )
 
 

@@ -10,14 +10,10 @@ import typer
 
 from accelerate_core.errors import ConfigError
 
-app = typer.Typer(
-    invoke_without_command=True,
-    subcommand_metavar="",
-    context_settings={"allow_interspersed_args": True},
-)
+app = typer.Typer(rich_markup_mode=None)
 
 
-@app.callback()
+@app.command()
 def optimize(
     file: Annotated[Path, typer.Argument(help="Pipeline file (TOML).", metavar="FILE")],
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Show the change; write nothing.")] = (

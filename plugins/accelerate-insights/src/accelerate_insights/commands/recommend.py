@@ -8,17 +8,13 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    invoke_without_command=True,
-    subcommand_metavar="",
-    context_settings={"allow_interspersed_args": True},
-)
+app = typer.Typer(rich_markup_mode=None)
 
 
-@app.callback()
+@app.command()
 def recommend(
     model: Annotated[
-        str | None, typer.Argument(help="What runs call it; all models without.", metavar="[MODEL]")
+        str | None, typer.Argument(help="What runs call it; all models without.", metavar="MODEL")
     ] = None,
     task: Annotated[str | None, typer.Option(help="For all models of this task.")] = None,
     objective: Annotated[

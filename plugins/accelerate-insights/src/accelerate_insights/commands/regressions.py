@@ -49,7 +49,7 @@ def show_list(
     db: _Db = _USUAL, since: _Since = "all", is_all: _All = False, as_json: _Json = False
 ) -> None:
     """List what is open or acknowledged; findings with one cause are one alert."""
-    from accelerate_core.cli.output import console, print_json
+    from accelerate_core.cli.output import print_json
 
     from ..advising.asking import since as moment
     from ..reading import Database
@@ -64,13 +64,37 @@ def show_list(
     )
     if as_json:
         print_json([_plain_alert(one) for one in found])
-        return
-    out = console()
-    for alert in found:
-        out.print(alert.why, style="bold", soft_wrap=True)
-        for one in alert.findings:
-            out.print(f"  {_line(one)}", soft_wrap=True)
-    out.print(_count(found, is_all))
+    else:
+        _print_alerts(found, is_all)
+
+
+@app.command("find")
+def find_(
+    detector: Annotated[str, typer.Option(help="An installed detector.")] = "shift",
+    min_effect: Annotated[
+        float, typer.Option(min=0.005, max=1.0, help="Least change that matters, relative.")
+    ] = 0.05,
+    db: _Db = _USUAL,
+    is_all: Annotated[bool, typer.Option("--all", help="Also what became better.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Look for changes in all that was measured, and keep nothing: a detector on trial."""
+    from accelerate_core.cli.output import print_json
+    from accelerate_core.host import Host
+
+    from ..detecting import find
+    from ..detecting.choosing import choose
+    from ..reading import Database, read_series
+    from ..watching import alerts
+    from ..watching.plugin import WatchSettings
+
+    chosen = choose(Host(), detector, min_effect, where="--detector")
+    series = read_series(Database(db), metrics=WatchSettings().metrics)
+    found = alerts.of(one for one in find(series, detector=chosen) if one.is_worse or is_all)
+    if as_json:
+        print_json([_plain_alert(one) for one in found])
+    else:
+        _print_alerts(found, is_all)
 
 
 @app.command()
@@ -115,16 +139,12 @@ def open_(finding: _Id, note: _Note = None, db: _Db = _USUAL) -> None:
 def _set(prefix: str, word: str, note: str | None, db: Path) -> None:
     from accelerate_duckdb.store import DuckDbStore
 
-    from accelerate_core.cli.output import warn
-
     from ..reading import Database
     from ..values import Status
     from ..watching import alerts, keeping
 
     # Asked first: the process that holds the file answers, and a wrong id needs no waiting.
     one = alerts.find(Database(db), prefix)
-    if _is_held(db):
-        warn(f"A run holds {db}; waiting for it, {_WAIT_S:g} s at most.")
     store = DuckDbStore.open(db, wait_s=_WAIT_S)
     try:
         with store.transaction() as transaction:
@@ -134,10 +154,15 @@ def _set(prefix: str, word: str, note: str | None, db: Path) -> None:
     typer.echo(f"{one.id[: alerts.SHORT]} {one.status} -> {word}: {one.what}")
 
 
-def _is_held(db: Path) -> bool:
-    from accelerate_duckdb import opening, sidecar
+def _print_alerts(found: list[Alert], is_all: bool) -> None:
+    from accelerate_core.cli.output import console
 
-    return sidecar.read(opening.real_path(db)) is not None
+    out = console()
+    for alert in found:
+        out.print(alert.why, style="bold", soft_wrap=True)
+        for one in alert.findings:
+            out.print(f"  {_line(one)}", soft_wrap=True)
+    out.print(_count(found, is_all))
 
 
 def _line(one: Stored) -> str:

@@ -30,17 +30,19 @@ def clean(series: Series) -> Cleaned:
 
     Points stay in the order they have, whatever their clocks say; runs may have any gaps.
     """
-    runs: dict[str, list[int]] = {}
-    for index, point in enumerate(series.points):
-        if math.isfinite(point.value) and point.value > 0:
-            runs.setdefault(point.run_id, []).append(index)
-    kept = sum(len(indices) for indices in runs.values())
+    runs: dict[str, list[float]] = {}
+    indices: list[int] = []
     points = series.points
+    for index, point in enumerate(points):
+        if 0 < point.value < math.inf:
+            values = runs.setdefault(point.run_id, [])
+            if not values:
+                indices.append(index)
+            values.append(point.value)
+    kept = sum(map(len, runs.values()))
     return Cleaned(
-        values=np.array(
-            [median(points[index].value for index in indices) for indices in runs.values()]
-        ),
-        indices=tuple(indices[0] for indices in runs.values()),
+        values=np.array([one[0] if len(one) == 1 else median(one) for one in runs.values()]),
+        indices=tuple(indices),
         left_out=len(points) - kept,
         pooled=kept - len(runs),
         backwards=sum(after.at < before.at for before, after in pairwise(points)),

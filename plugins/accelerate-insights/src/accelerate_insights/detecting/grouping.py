@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from operator import attrgetter
 
 import attrs
 
@@ -24,6 +25,7 @@ _KINDS: Mapping[str, str] = {
     "machine": "system",
     "commit": "commit",
 }
+_columns = attrgetter(*_KINDS.values())
 
 
 @attrs.frozen(order=True)
@@ -103,8 +105,9 @@ def _changes(series: Series, points: Sequence[Point]) -> Iterable[Cause]:
         "machine": f"machine {series.machine}",
         "commit": "commit",
     }
-    for kind, column in _KINDS.items():
-        known = [value for point in points if (value := getattr(point, column)) is not None]
-        for old, new in pairwise(known):
+    for kind, values in zip(_KINDS, zip(*map(_columns, points), strict=True), strict=False):
+        if len(set(values)) == 1:
+            continue  # so with most; told apart quickly
+        for old, new in pairwise(value for value in values if value is not None):
             if old != new:
                 yield Cause(kind, subjects[kind], old, new)

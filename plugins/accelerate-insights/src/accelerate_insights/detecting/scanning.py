@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look at many series of equal length after each of their points: when is a new level evident?
+"""Look at many series after each of their points: when is a new level evident?
 
 A look sees only the points up to it. Medians screen looks; those that are left are weighed by their
 likelihood ratio, earliest first, until one is enough.
@@ -8,14 +8,14 @@ likelihood ratio, earliest first, until one is enough.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 import attrs
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .likelihood import Floats, Integers, shift
+from .likelihood import Floats, Integers, locate, median, shift
 from .limits import Limit
 
 #: Points that a level needs before another can be told from it, and the most that are looked at.
@@ -36,6 +36,9 @@ class Look:
     seen: int  #: points there were
     last: int  #: of them after the shift, by assumption
     score: float
+    index: int  #: where the shift most likely is
+    earliest: int  #: where it may be as well
+    latest: int
 
 
 def candidates(logs: Floats, step: float) -> Integers:
@@ -46,7 +49,7 @@ def candidates(logs: Floats, step: float) -> Integers:
     for last, factor in SCREENS.items():
         if points < FEWEST + last:
             continue
-        recent = np.median(sliding_window_view(logs, last, axis=1), axis=-1)
+        recent = median(sliding_window_view(logs, last, axis=1))
         before = slice(FEWEST, points - last + 1)
         moved = np.abs(recent[:, FEWEST:] - middle[:, before])
         row, length = np.nonzero(moved >= np.maximum(step, factor * deviation[:, before]))
@@ -59,32 +62,33 @@ def candidates(logs: Floats, step: float) -> Integers:
 
 def weigh(logs: Floats, looks: Integers, step: float) -> Floats:
     """Return the score of each look."""
-    scores = np.zeros(len(looks))
-    together: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, (_, seen, last) in enumerate(looks.tolist()):
-        together[seen, last].append(index)
-    for (seen, last), chosen in together.items():
-        begin = max(0, seen - last - MOST)
-        found = shift(logs[looks[chosen, 0], begin:seen], last, step * FLOOR)
-        # What the fit finds smaller than the least effect is none, whatever medians say.
-        scores[chosen] = np.where(np.abs(found.delta) >= step, found.score, 0.0)
-    return scores
+    found = shift(_windows(logs, looks), looks[:, 2], step * FLOOR)
+    # What the fit finds smaller than the least effect is none, whatever medians say.
+    return np.where(np.abs(found.delta) >= step, found.score, 0.0)
+
+
+def _windows(logs: Floats, looks: Integers) -> list[Floats]:
+    """Return the points that each look sees."""
+    return [logs[row, max(0, seen - last - MOST) : seen] for row, seen, last in looks.tolist()]
 
 
 def first_alarms(
     logs: Floats,
-    after: Sequence[int],
+    until: Integers,
+    after: Integers,
     step: float,
     limits: Mapping[int, Limit],
     is_confirmed: Callable[[Look], bool],
 ) -> dict[int, Look]:
-    """Return the first look of each row that finds a new level; those up to `after` are over.
+    """Return the first look of each row that finds a new level.
 
-    `step` is the least difference of logarithms. Of windows that agree at one look, the one with
-    the least chance counts.
+    A row has `until` points, and whatever after them; looks up to `after` are over. `step` is the
+    least difference of logarithms. Of windows that agree at one look, the one with the least chance
+    counts.
     """
     every = candidates(logs, step)
-    every = every[every[:, 1] > np.asarray(after)[every[:, 0]]]
+    rows, seen = every[:, 0], every[:, 1]
+    every = every[(seen > after[rows]) & (seen <= until[rows])]
     waiting: dict[int, Iterator[list[list[int]]]] = {}
     starts = np.flatnonzero(np.diff(every[:, 0], prepend=-1))
     for looks in np.split(every, starts[1:]) if len(every) else []:
@@ -94,20 +98,41 @@ def first_alarms(
         turn = {row: next(chunks, None) for row, chunks in waiting.items()}
         waiting = {row: waiting[row] for row, looks in turn.items() if looks}
         chosen = np.array([look for looks in turn.values() for look in looks or ()], dtype=np.int64)
-        if not len(chosen):
-            break
         enough: dict[int, list[Look]] = defaultdict(list)
-        for (row, seen, last), score in zip(
-            chosen.tolist(), weigh(logs, chosen, step).tolist(), strict=True
-        ):
-            if score >= limits[last].score:
-                enough[row].append(Look(row=row, seen=seen, last=last, score=score))
+        for look in _evident(logs, chosen, step, limits):
+            enough[look.row].append(look)
         for row, found in enough.items():
             ranked = sorted(found, key=lambda one: (one.seen, limits[one.last].chance(one.score)))
             if alarm := next(filter(is_confirmed, ranked), None):
                 alarms[row] = alarm
                 del waiting[row]
     return alarms
+
+
+def _evident(
+    logs: Floats, looks: Integers, step: float, limits: Mapping[int, Limit]
+) -> Iterable[Look]:
+    """Yield the looks whose score is enough, with the place of the shift."""
+    if not len(looks):
+        return
+    scores = weigh(logs, looks, step)
+    is_enough = scores >= np.array([limits[last].score for last in looks[:, 2].tolist()])
+    looks, scores = looks[is_enough], scores[is_enough]
+    if not len(looks):
+        return
+    backs = locate(_windows(logs, looks), looks[:, 2], step * FLOOR)
+    for (row, seen, last), score, (least, best, most) in zip(
+        looks.tolist(), scores.tolist(), backs.tolist(), strict=True
+    ):
+        yield Look(
+            row=row,
+            seen=seen,
+            last=last,
+            score=score,
+            earliest=seen - most,
+            index=seen - best,
+            latest=seen - least,
+        )
 
 
 def _chunks(looks: list[list[int]]) -> Iterator[list[list[int]]]:
@@ -122,6 +147,6 @@ def _levels(logs: Floats) -> tuple[Floats, Floats]:
     middle, deviation = np.zeros_like(logs), np.zeros_like(logs)
     for before in range(FEWEST, logs.shape[1]):
         part = logs[:, max(0, before - MOST) : before]
-        middle[:, before] = np.median(part, axis=1)
-        deviation[:, before] = np.median(np.abs(part - middle[:, before, None]), axis=1)
+        middle[:, before] = median(part)
+        deviation[:, before] = median(np.abs(part - middle[:, before, None]))
     return middle, 1.4826 * deviation

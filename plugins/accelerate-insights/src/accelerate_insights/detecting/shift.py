@@ -20,7 +20,7 @@ from ..hookspecs.detector import Detector
 from ..values import Change, Series
 from .cleaning import Cleaned, clean
 from .confirming import Confirmed, confirm
-from .likelihood import Floats, locate, shift
+from .likelihood import Floats, shift
 from .limits import limits
 from .scanning import FLOOR, MOST, Look, first_alarms
 from .settings import Settings
@@ -40,6 +40,19 @@ class _Found:
     look: Look
     confirmed: Confirmed
 
+    @classmethod
+    def of(cls, look: Look, confirmed: Confirmed, begin: int) -> _Found:
+        """Take what is said of the points since `begin`."""
+        return cls(
+            begin=begin,
+            index=begin + look.index,
+            earliest=begin + look.earliest,
+            latest=begin + look.latest,
+            seen=begin + look.seen,
+            look=look,
+            confirmed=Confirmed(kernel=begin + confirmed.kernel, pelt=begin + confirmed.pelt),
+        )
+
 
 class ShiftDetector(Detector):
     """Find shifts by a likelihood ratio over the last points, which ruptures confirms."""
@@ -56,10 +69,8 @@ class ShiftDetector(Detector):
         """Return the changes of each series."""
         cleaned = [clean(one) for one in series]
         found = self.find([one.values for one in cleaned])
-        return [
-            [self._change(one, found, until) for found, until in _with_ends(changes, one)]
-            for one, changes in zip(cleaned, found, strict=True)
-        ]
+        changes = iter(self._changes(cleaned, found))
+        return [[next(changes) for _ in one] for one in found]
 
     def find(self, values: Sequence[Floats]) -> list[list[_Found]]:
         """Return the changes of each series of positive numbers, oldest first."""
@@ -68,71 +79,78 @@ class ShiftDetector(Detector):
         # Each turn finds the next change of every series; what is before it is then over.
         at_work: Iterable[int] = range(len(logs))
         while at_work:
-            by_length: dict[int, list[int]] = defaultdict(list)
+            alike: dict[int, list[int]] = defaultdict(list)
             for number in at_work:
                 begin = found[number][-1].index if found[number] else 0
-                by_length[len(logs[number]) - begin].append(number)
+                alike[(len(logs[number]) - begin).bit_length()].append(number)
             at_work = [
-                number
-                for numbers in by_length.values()
-                for number in self._next(logs, numbers, found)
+                number for numbers in alike.values() for number in self._next(logs, numbers, found)
             ]
         return found
 
     def _next(
         self, logs: list[Floats], numbers: list[int], found: list[list[_Found]]
     ) -> Iterable[int]:
-        """Add the next change of series whose current levels are equally long; return whose."""
-        begins = [found[number][-1].index if found[number] else 0 for number in numbers]
-        after = [
-            found[number][-1].seen - begin if found[number] else 0
-            for number, begin in zip(numbers, begins, strict=True)
-        ]
-        rows = np.stack(
-            [logs[number][begin:] for number, begin in zip(numbers, begins, strict=True)]
-        )
-        places: dict[int, _Found] = {}
+        """Add the next change of series whose current levels are about as long; return whose."""
+        over = [found[number][-1] if found[number] else None for number in numbers]
+        begins = [one.index if one else 0 for one in over]
+        after = np.array([one.seen - one.index if one else 0 for one in over])
+        levels = [logs[number][begin:] for number, begin in zip(numbers, begins, strict=True)]
+        until = np.array([len(one) for one in levels])
+        rows = np.zeros((len(levels), until.max()))
+        for row, level in zip(rows, levels, strict=True):
+            row[: len(level)] = level
+        confirmed: dict[int, Confirmed] = {}
 
         def is_confirmed(look: Look) -> bool:
-            known = rows[look.row, max(0, look.seen - look.last - MOST) : look.seen]
-            back = locate(known[None], look.last, self._step * FLOOR)[0]
-            least, best, most = (int(one) for one in back)
-            index = look.seen - best
-            confirmed = confirm(rows[look.row, : look.seen], index, self._step * FLOOR)
-            if confirmed is None:
-                return False
-            begin = begins[look.row]
-            places[look.row] = _Found(
-                begin=begin,
-                index=begin + index,
-                earliest=begin + look.seen - most,
-                latest=begin + look.seen - least,
-                seen=begin + look.seen,
-                look=look,
-                confirmed=Confirmed(kernel=begin + confirmed.kernel, pelt=begin + confirmed.pelt),
-            )
-            return True
+            places = confirm(rows[look.row, : look.seen], look.index, self._step * FLOOR)
+            if places is not None:
+                confirmed[look.row] = places
+            return places is not None
 
-        alarms = first_alarms(rows, after, self._step, self._limits, is_confirmed)
-        for row in alarms:
-            found[numbers[row]].append(places[row])
+        alarms = first_alarms(rows, until, after, self._step, self._limits, is_confirmed)
+        for row, look in alarms.items():
+            found[numbers[row]].append(_Found.of(look, confirmed[row], begins[row]))
         return [numbers[row] for row in alarms]
 
-    def _change(self, cleaned: Cleaned, found: _Found, until: int) -> Change:
-        before = cleaned.values[found.begin : found.index]
-        after = cleaned.values[found.index : until]
+    def _changes(
+        self, cleaned: Sequence[Cleaned], found: Sequence[Sequence[_Found]]
+    ) -> Iterable[Change]:
+        """Yield the changes of all series with their sizes, as levels are known now."""
+        several = [
+            (one, change, one.values[change.begin : change.index], one.values[change.index : until])
+            for one, changes in zip(cleaned, found, strict=True)
+            for change, until in _with_ends(changes, one)
+        ]
+        if not several:
+            return
+        known = [np.log([*before[-MOST:], *after[:MOST]]) for _, _, before, after in several]
+        lasts = np.array([min(len(after), MOST) for _, _, _, after in several])
+        fitted = shift(known, lasts, self._step * FLOOR)
+        sizes = zip(fitted.delta, fitted.error, fitted.noise, fitted.phi, strict=True)
+        for one, size in zip(several, sizes, strict=True):
+            yield self._change(*one, *map(float, size))
+
+    def _change(
+        self,
+        cleaned: Cleaned,
+        found: _Found,
+        before: Floats,
+        after: Floats,
+        delta: float,
+        error: float,
+        noise: float,
+        phi: float,
+    ) -> Change:
         levels = float(np.median(before)), float(np.median(after))
-        known = np.log(np.concatenate([before[-MOST:], after[:MOST]]))
-        fitted = shift(known[None], min(len(after), MOST), self._step * FLOOR)
-        margin = _TWO_SIDED * float(fitted.error[0])
-        middle, relative = float(fitted.delta[0]), levels[1] / levels[0] - 1
+        margin, relative = _TWO_SIDED * error, levels[1] / levels[0] - 1
         limit = self._limits[found.look.last]
         return Change(
             index=cleaned.indices[found.index],
             before=levels[0],
             after=levels[1],
-            low=min(float(np.expm1(middle - margin)), relative),
-            high=max(float(np.expm1(middle + margin)), relative),
+            low=min(float(np.expm1(delta - margin)), relative),
+            high=max(float(np.expm1(delta + margin)), relative),
             confidence=1 - limit.chance(found.look.score),
             evidence={
                 "detector": "shift",
@@ -146,8 +164,8 @@ class ShiftDetector(Detector):
                 "pelt_index": cleaned.indices[found.confirmed.pelt],
                 "runs_before": len(before),
                 "runs_after": len(after),
-                "noise": round(float(fitted.noise[0]), 5),
-                "autocorrelation": round(float(fitted.phi[0]), 3),
+                "noise": round(noise, 5),
+                "autocorrelation": round(phi, 3),
                 "left_out": cleaned.left_out,
                 "pooled": cleaned.pooled,
                 "clock_went_back": cleaned.backwards,

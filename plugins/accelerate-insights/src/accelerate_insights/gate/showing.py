@@ -31,18 +31,10 @@ def fine_print(comparison: Comparison) -> list[str]:
     """Return what the verdicts rest on, and all that was not compared."""
     terms = comparison.terms
     how = "taken in turns (A B B A)" if comparison.is_interleaved else "of two separate runs"
-    tested = [row for row in comparison.rows if row.low is not None]
-    is_whole = comparison.is_interleaved or all(row.runs for row in tested)
     lines = [
         f"A is {_run(comparison.old)}; B is {_run(comparison.new)}. Samples {how}.",
-        f"Changes below {terms.min_effect:.3g} do not count. The chance that anything is called "
-        f"worse when nothing is slower is at most {terms.alpha:.3g}"
-        + (
-            "."
-            if is_whole
-            else ", if only the noise within a run counts: how much runs differ "
-            "among themselves is not known from fewer than 6 earlier ones."
-        ),
+        f"Changes below {100 * terms.min_effect:.3g} % do not count. The chance that anything is "
+        f"called worse when nothing is slower is at most {100 * terms.alpha:.3g} %.",
     ]
     lines += [f"{row.cell}, {_named(row)}: {row.note}" for row in comparison.rows if row.note]
     lines += [f"Only in A: {cell}" for cell in comparison.only_old]

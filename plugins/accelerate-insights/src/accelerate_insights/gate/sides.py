@@ -79,7 +79,8 @@ def _find(runs: Sequence[RunInfo], word: str, where: str) -> RunInfo:
         back = int(latest[1] or 0)
         if back < len(runs):
             return runs[back]
-        raise ConfigError(f"there are only {len(runs)} runs", where=f"{where} {word}")
+        count = "is only 1 run" if len(runs) == 1 else f"are only {len(runs)} runs"
+        raise ConfigError(f"there {count}", where=f"{where} {word}")
     found = [run for run in runs if run.id.startswith(word)]
     # A commit with changes in it is not that commit.
     commit = word if _HASH.fullmatch(word) else _commit(word)

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import attrs
 
-#: Fewer earlier runs say nothing about how much runs differ.
-MIN_RUNS = 6
+#: Fewer earlier runs say nothing about how much runs differ: from 3, Student's t keeps its rate.
+MIN_RUNS = 3
 #: More of them are of long ago.
 MAX_RUNS = 30
 _MAD_TO_DEVIATION = 1.4826
@@ -35,7 +35,7 @@ class Spread:
 
 
 def of_runs(medians: Sequence[float]) -> Spread | None:
-    """Return the spread of medians of runs, oldest first; None for fewer than 6.
+    """Return the spread of medians of runs, oldest first; None for fewer than 3.
 
     From differences between one run and the next (von Neumann 1941), by their median: a change of
     level in the past is one difference among many.

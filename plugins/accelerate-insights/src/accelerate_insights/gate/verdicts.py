@@ -14,7 +14,7 @@ from accelerate_core.types import Cell, Measurement, RunInfo, RunSummary
 from .matching import by_status, check_adapters, check_machines, notes
 from .rows import ORDER, SAMPLES, Comparison, Row, Terms, Verdict
 from .shift import BLOCK, Shift, of_blocks, of_samples
-from .spread import Spread
+from .spread import MIN_RUNS, Spread
 
 #: Nobody makes more repeats than this because a tool asks for them.
 _MANY = 1000
@@ -35,8 +35,9 @@ def compare(
     Holm's procedure rejects something exactly when this does; it would only add further rows to
     those that fail already, and would part verdicts from intervals. `is_interleaved` says that
     samples were taken in turns (A B B A). `spreads` says how much runs differ among themselves, by
-    series key of the old and metric; no interval of separate runs is narrower. ConfigError when the
-    runs have no cell in common, or are of different machines or adapters.
+    series key of either and metric; no interval of separate runs is narrower, and where it is not
+    known, the start of a process may be all the difference: undecided. ConfigError when the runs
+    have no cell in common, or are of different machines or adapters.
     """
     terms = terms or Terms()
     before, after = _by_cell(old), _by_cell(new)
@@ -68,7 +69,7 @@ def compare(
             terms,
             terms.alpha / len(tests),
             is_interleaved,
-            (spreads or {}).get((before[cell].series_key, metric)),
+            _spread(spreads or {}, metric, before[cell], after[cell]),
         )
         for cell, metric in tests
     ]
@@ -94,6 +95,13 @@ def _by_cell(summary: RunSummary) -> dict[Cell, Measurement]:
 
 def _name(run: RunInfo) -> str:
     return run.name or run.id[:12]
+
+
+def _spread(
+    spreads: Mapping[tuple[str, str], Spread], metric: str, *either: Measurement
+) -> Spread | None:
+    known = (spreads.get((one.series_key, metric)) for one in either)
+    return next((one for one in known if one is not None), None)
 
 
 def _row(
@@ -132,16 +140,20 @@ def _row(
     if spread is not None and not is_interleaved:
         widest = spread.half_width(alpha)
         row = attrs.evolve(row, runs=spread.runs)
+    is_by_runs = shift.is_known and shift.half_width <= widest
     shift = shift.at_least(widest)
     row = attrs.evolve(row, p=shift.p, inflation=shift.inflation, change=shift.ratio - 1)
     if shift.is_known:
         row = attrs.evolve(row, low=shift.low - 1, high=shift.high - 1)
+    if spread is None and not is_interleaved:
+        note = f"not enough runs: from {MIN_RUNS} earlier ones on it is known how much they differ"
+        return attrs.evolve(row, note=note)
     if (verdict := _verdict(shift, terms)) is not Verdict.UNDECIDED:
         return attrs.evolve(row, verdict=verdict)
     more = _more(shift, terms, count)
-    if shift.is_known and shift.half_width <= widest:
-        note = f"runs differ by up to {math.expm1(widest):.1%} among themselves: run both in turns"
-        return attrs.evolve(row, note=note)
+    if is_by_runs:
+        how = f"by up to {math.expm1(widest):.1%}" if shift.is_known else "too much"
+        return attrs.evolve(row, note=f"runs differ {how} among themselves: run both in turns")
     said = f"more than {_MANY:,}" if more > _MANY else f"about {more}"
     return attrs.evolve(row, more=more, note=f"not enough data: {said} more repeats are needed")
 

@@ -66,8 +66,10 @@ def _look(results: Results, since: datetime, looked_at: Sequence[Line]) -> list[
     for metric in dict.fromkeys(line.metric.name for line in looked_at):
         keys = tuple({line.key for line in looked_at if line.metric.name == metric})
         latest += [
-            attrs.evolve(one, points=one.points[-_LOOKED_BACK:])
-            for one in read_series(results, Where(since=since, series_keys=keys), (metric,))
+            one
+            for one in read_series(
+                results, Where(since=since, series_keys=keys), (metric,), latest=_LOOKED_BACK
+            )
             if (one.key, one.machine, metric) in ids
         ]
     return detected(latest)
@@ -113,6 +115,14 @@ def create_performance_visualization(
     drawn = draw(results, gathered, names)
     title = f"{', '.join(METRICS[name].label for name in names)}: the last {days:g} days"
     title = title[0].upper() + title[1:]
+    save(path, drawn, title, f"{len(gathered.lines)} series", cache_dir)
+    return path
+
+
+def save(
+    path: Path, drawn: Sequence[Plot], title: str, subtitle: str, cache_dir: Path | None = None
+) -> None:
+    """Write plots to a file of one of `PICTURES`; ConfigError when it cannot be written."""
     match path.suffix:
         case ".png":
             from accelerate_reports.pictures import to_png
@@ -129,19 +139,18 @@ def create_performance_visualization(
                 page_template("pictures.html.j2"),
                 drawn,
                 cache_dir=cache_dir or platformdirs.user_cache_path("accelerate"),
-                values={"title": title, "subtitle": f"{len(gathered.lines)} series"},
+                values={"title": title, "subtitle": subtitle},
             ).encode()
     write(path, data)
-    return path
 
 
-def output_path(file: str | Path, endings: Sequence[str]) -> Path:
+def output_path(file: str | Path, endings: Sequence[str], where: str = "output_file") -> Path:
     """Return an absolute path; ConfigError when its ending says nothing or its folder is gone."""
     path = Path(file).expanduser().resolve()
     if path.suffix not in endings:
         raise ConfigError(
             f"the ending {path.suffix or 'of nothing'} names no format",
-            where=f"output_file {str(file)!r}",
+            where=f"{where} {str(file)!r}",
             accepted=endings,
         )
     if not path.parent.is_dir():

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
-from accelerate_reports.rows import one_line
 
-from ..reading import Results
+from accelerate_core.texts import one_line
+
+from ..reading import LABEL_COLUMNS, Results, label
 from ..values import METRICS, Label, Metric
 from .ratings import NATIVE, Speed
 
@@ -23,6 +23,12 @@ BUCKETS = 120
 _LATEST = 20
 #: By this many measurements, the latest, targets are judged.
 _JUDGED = 5
+#: Of a metric, in the order of the fields of `Line`.
+_SUMMARY = """
+    count(*) FILTER (isfinite({0})),
+    quantile_cont({0}, [0.25, 0.5, 0.75]) FILTER (isfinite({0})),
+    median({0}) FILTER (isfinite({0}) AND is_first),
+    median({0}) FILTER (isfinite({0}) AND is_last)"""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,48 +71,53 @@ class Spot:
     browser_version: str | None
 
 
-_LABEL = (
-    "model_name, model_type, platform, engine, browser, precision, batch_size, sequence_length,"
-    " device_type, is_software, adapter_info"
-)
-
-
 def lines(results: Results, since: datetime, metrics: Sequence[str]) -> list[Line]:
     """Return a summary of every series that has a point since then."""
+    names = sorted(metrics)
+    ((begin, end),) = results.query(
+        "SELECT min(timestamp), max(timestamp) FROM webnn_webgpu_performance WHERE timestamp >= ?",
+        [since],
+    ).rows
+    if begin is None:
+        return []
+    third = (end - begin) // 3
+    # Not out of `time_series_performance`: a row for each metric is four times the work.
     table = results.query(
         f"""
-        WITH span AS (
-            SELECT epoch_us(min(timestamp)) AS a, epoch_us(max(timestamp)) AS b
-            FROM webnn_webgpu_performance WHERE timestamp >= ?
+        WITH counted AS (
+            SELECT *, timestamp <= ? AS is_first, timestamp >= ? AS is_last
+            FROM webnn_webgpu_performance JOIN machines USING (run_id)
+            WHERE timestamp >= ? AND status = 'ok' AND NOT coalesce(simulation_mode, false)
         )
-        SELECT series_key, machine, metric, count(*), quantile_cont(value, [0.25, 0.5, 0.75]),
-            median(value) FILTER (3 * epoch_us(timestamp) <= (SELECT 2 * a + b FROM span)),
-            median(value) FILTER (3 * epoch_us(timestamp) >= (SELECT a + 2 * b FROM span)),
-            max(row_id)
-        FROM time_series_performance
-        WHERE timestamp >= ? AND metric IN ({_marks(metrics)}) AND isfinite(value)
-        GROUP BY series_key, machine, metric ORDER BY 1, 2, 3
+        SELECT series_key, machine, max(id), {", ".join(map(_SUMMARY.format, names))}
+        FROM counted GROUP BY series_key, machine ORDER BY 1, 2
         """,
-        [since, since, *metrics],
+        [begin + third, end - third, since],
     )
-    labels = _labels(results, {row[7] for row in table.rows})
+    labels = _labels(results, {row[2] for row in table.rows})
     found = []
-    for key, machine, metric, count, (low, middle, high), first, last, row_id in table.rows:
+    for key, machine, row_id, *numbers in table.rows:
         label, family = labels[row_id]
-        found.append(
-            Line(
-                key=key,
-                machine=machine,
-                metric=METRICS[metric],
-                label=label,
-                family=family,
-                count=count,
-                median=middle,
-                first=middle if first is None else first,
-                last=middle if last is None else last,
-                variation=(high - low) / 2 / abs(middle) if middle else 0.0,
+        for metric, (count, quartiles, first, last) in zip(
+            names, zip(*[iter(numbers)] * 4, strict=True), strict=True
+        ):
+            if not count:
+                continue
+            low, middle, high = quartiles
+            found.append(
+                Line(
+                    key=key,
+                    machine=machine,
+                    metric=METRICS[metric],
+                    label=label,
+                    family=family,
+                    count=count,
+                    median=middle,
+                    first=middle if first is None else first,
+                    last=middle if last is None else last,
+                    variation=(high - low) / 2 / abs(middle) if middle else 0.0,
+                )
             )
-        )
     return found
 
 
@@ -115,22 +126,24 @@ def _labels(results: Results, rows: set[int]) -> dict[int, tuple[Label, str | No
     if not rows:
         return {}
     table = results.query(
-        f"SELECT id, model_family, {_LABEL} FROM webnn_webgpu_performance"
+        f"SELECT id, model_family, {LABEL_COLUMNS} FROM webnn_webgpu_performance"
         f" WHERE id IN ({', '.join(map(str, rows))})"
     )
-    return {row[0]: (_label(row[2:]), row[1]) for row in table.rows}
+    return {row[0]: (label(row[2:]), row[1]) for row in table.rows}
 
 
 def spots(
     results: Results, since: datetime, chosen: Sequence[Line]
 ) -> Mapping[tuple[str, str, str], list[Spot]]:
     """Return the points of lines, oldest first; of more than `MAX_POINTS`, groups of them."""
+    keys = {line.key for line in chosen}  # few rows are left before the metrics are told apart
     table = results.query(
         f"""
         WITH numbered AS (
             SELECT *, row_number() OVER each - 1 AS number, count(*) OVER alike AS total
             FROM time_series_performance
             WHERE timestamp >= ? AND isfinite(value)
+                AND series_key IN ({_marks(keys)})
                 AND (series_key, machine, metric) IN ({_rows(chosen, 3)})
             WINDOW alike AS (PARTITION BY series_key, machine, metric),
                 each AS (PARTITION BY series_key, machine, metric ORDER BY timestamp, row_id)
@@ -144,7 +157,7 @@ def spots(
             CASE WHEN total <= {MAX_POINTS} THEN number ELSE number * {BUCKETS} // total END
         ORDER BY 1, 2, 3, min(number)
         """,
-        [since, *(part for line in chosen for part in line.id)],
+        [since, *keys, *(part for line in chosen for part in line.id)],
     )
     found: dict[tuple[str, str, str], list[Spot]] = {line.id: [] for line in chosen}
     for row in table.rows:
@@ -170,6 +183,7 @@ def quantiles(
 
     A metric without samples has the measurements themselves.
     """
+    keys = {line.key for line in chosen}  # few rows are left before the metrics are told apart
     table = results.query(
         f"""
         WITH recent AS (
@@ -177,6 +191,7 @@ def quantiles(
                 CASE WHEN len(samples) > 0 THEN samples ELSE [value] END AS samples
             FROM time_series_performance
             WHERE timestamp >= ? AND isfinite(value)
+                AND series_key IN ({_marks(keys)})
                 AND (series_key, machine, metric) IN ({_rows(chosen, 3)})
             QUALIFY row_number() OVER (
                 PARTITION BY series_key, machine, metric ORDER BY timestamp DESC, row_id DESC
@@ -185,7 +200,7 @@ def quantiles(
         SELECT series_key, machine, metric, count(*), quantile_cont(sample, {list(at)})
         FROM each WHERE isfinite(sample) GROUP BY ALL
         """,
-        [since, *(part for line in chosen for part in line.id)],
+        [since, *keys, *(part for line in chosen for part in line.id)],
     )
     return {(row[0], row[1], row[2]): (row[3], list(row[4])) for row in table.rows}
 
@@ -242,27 +257,9 @@ def speeds(results: Results, since: datetime) -> list[Speed]:
     ]
 
 
-def _marks(values: Sequence[Any]) -> str:
+def _marks(values: Collection[Any]) -> str:
     return ", ".join("?" for _ in values)
 
 
 def _rows(values: Sequence[Any], width: int) -> str:
     return ", ".join(f"({', '.join('?' * width)})" for _ in values)
-
-
-def _label(row: Sequence[Any]) -> Label:
-    adapter = json.loads(row[10]) if row[10] else {}
-    parts = [adapter.get(name) for name in ("vendor", "architecture")]
-    return Label(
-        model=row[0],
-        task=row[1],
-        backend=row[2],
-        engine=row[3],
-        browser=row[4],
-        precision=row[5],
-        batch_size=row[6],
-        sequence_length=row[7],
-        device_type=row[8],
-        is_software=row[9],
-        adapter=" ".join(part for part in parts if part) or None,
-    )

@@ -10,7 +10,8 @@ from typing import Any
 
 import attrs
 from accelerate_reports.columns import short
-from accelerate_reports.rows import one_line
+
+from accelerate_core.texts import one_line
 
 from ..reading import Results
 from ..values import METRICS, Finding, Label, Metric, Series, Severity, Status

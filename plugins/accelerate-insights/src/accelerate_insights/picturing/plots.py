@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-import attrs
 from accelerate_reports.columns import short
 from accelerate_reports.plots import LOG_FROM_RATIO, Plot
-from accelerate_reports.rows import one_line
 from accelerate_reports.vega import Extent
 
+from accelerate_core.texts import one_line
+
+from ..gate.rows import Row as Compared
+from ..values import METRICS
 from . import pieces, specs, spreads
 from .gathering import Line, Spot
 from .known import Known
@@ -35,19 +37,6 @@ _SAID = {
 QUANTILES = tuple(step / 40 for step in range(41))
 
 LineId: TypeAlias = tuple[str, str, str]
-
-
-@attrs.frozen(kw_only=True)
-class Compared:
-    """One row of a comparison: medians, and the interval of new / old - 1."""
-
-    label: str
-    old: float
-    new: float
-    low: float
-    high: float
-    unit: str = "ms"
-    is_lower_better: bool = True
 
 
 def chosen(lines: Sequence[Line], known: Sequence[Known], most: int = MOST) -> list[Line]:
@@ -189,34 +178,39 @@ def heat(speeds: Sequence[Speed]) -> Plot | None:
     )
 
 
-def comparison(rows: Sequence[Compared], title: str = "Comparison") -> Plot | None:
-    """Return each change with its interval; what holds 0 is no difference that was seen."""
-    if not rows:
-        return None
-    data = []
+def comparison(rows: Sequence[Compared]) -> Plot | None:
+    """Return the change of each row that has an interval, and its verdict."""
+    data: list[dict[str, Any]] = []
+    ends: list[float] = []
+    is_one_metric = len({row.metric for row in rows}) == 1
     for row in rows:
-        is_seen = row.low > 0 or row.high < 0
-        is_worse = (row.new > row.old) == row.is_lower_better
+        if row.change is None or row.low is None or row.high is None:
+            continue
+        metric = METRICS[row.metric]
+        label = str(row.cell) if is_one_metric else f"{row.cell}: {metric.label}"
+        ends += (row.low, row.high)
         data.append(
             {
-                "label": one_line(row.label),
-                "change": row.new / row.old - 1,
+                "label": one_line(label),
+                "change": row.change,
                 "low": row.low,
                 "high": row.high,
-                "text": f"{row.new / row.old - 1:+.1%}",
-                "sizes": f"{short(row.old)}, {short(row.new)} {row.unit}",
-                "verdict": ("worse" if is_worse else "better") if is_seen else "no difference seen",
+                "text": f"{row.change:+.1%}",
+                "sizes": f"{short(row.old)}, {short(row.new)} {metric.unit}",
+                "verdict": row.verdict.value,
             }
         )
-    edge = max(0.02, max(max(abs(row.low), abs(row.high)) for row in rows))
-    low, high = min(0.0, *(row.low for row in rows)), max(0.0, *(row.high for row in rows))
+    if not data:
+        return None
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    room = max(0.02, high - low)
     return Plot(
         id="comparison",
-        title=title,
-        caption="The mark is the change of the median, the line its 95% interval.",
+        title="B against A",
+        caption="The mark is the change of the median, the line its interval. Right of 0: slower.",
         data=data,
         # Room for the number beside the largest one.
-        views={"change": spreads.compared((low - edge * 0.1, high + edge * 0.35))},
+        views={"change": spreads.compared((low - room * 0.1, high + room * 0.3))},
         is_wide=True,
     )
 

@@ -12,8 +12,9 @@ from accelerate_browser.browsers import BrowserFound, find_browser
 
 from accelerate_core.errors import BackendUnavailable
 
-#: Those that print without a window, the fastest first.
-_PRINTERS = ("chromium-headless-shell", "chromium", "chrome", "edge")
+#: Those that print without a window. chromium-headless-shell is none of them: its builds know no
+#: --print-to-pdf, and wait for ever.
+_PRINTERS = ("chromium", "chrome", "edge")
 _TIMEOUT_S = 60
 
 
@@ -27,7 +28,7 @@ def find_printer(cache_dir: Path) -> BrowserFound:
         "a PDF is printed by a browser of Chromium's family, and none is here",
         where="output_format",
         accepted=_PRINTERS,
-        hint="accel browsers install chromium-headless-shell; or take the format html.",
+        hint="Install Chromium; or take the format html, and print that.",
     )
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import attrs
 import platformdirs
 from accelerate_reports.plots import Plot
-from accelerate_reports.rows import one_line
 
 from accelerate_core.errors import ConfigError, did_you_mean
+from accelerate_core.texts import one_line
 
 from ..advising.recommending import in_words, recommend
 from ..reading import Results
@@ -188,9 +188,10 @@ def _rows(found: Sequence[Line]) -> tuple[Row, ...]:
 
 def _counts(results: Results, found: Gathered) -> dict[str, int]:
     row = results.query(
-        "SELECT count(DISTINCT p.run_id), count(*), count(DISTINCT r.project_commit)"
-        " FROM webnn_webgpu_performance AS p JOIN runs AS r ON r.id = p.run_id"
-        " WHERE p.timestamp >= ? AND NOT coalesce(p.simulation_mode, false)",
+        "SELECT count(*), coalesce(sum(measurements), 0)::BIGINT, count(DISTINCT project_commit)"
+        " FROM (SELECT run_id AS id, count(*) AS measurements FROM webnn_webgpu_performance"
+        " WHERE timestamp >= ? AND NOT coalesce(simulation_mode, false) GROUP BY ALL)"
+        " JOIN runs USING (id)",
         [found.since],
     ).rows[0]
     return {

@@ -86,6 +86,15 @@ def ecdf(labels: Sequence[str], unit: str, extent: Extent, *, is_log: bool) -> S
     }
 
 
+#: A verdict's colour, and a shape for those who do not see it.
+_VERDICTS = {
+    "worse": ("var(--bad)", "triangle-right"),
+    "better": ("var(--good)", "triangle-left"),
+    "same": ("var(--muted)", "circle"),
+    "undecided": ("var(--muted)", "diamond"),
+}
+
+
 def compared(extent: Extent) -> Spec:
     """Return a change with its interval per label, worse to the right of the line."""
     x = {
@@ -99,8 +108,8 @@ def compared(extent: Extent) -> Spec:
         "type": "nominal",
         "title": None,
         "scale": {
-            "domain": ["worse", "better", "no difference seen"],
-            "range": ["var(--bad)", "var(--good)", "var(--muted)"],
+            "domain": list(_VERDICTS),
+            "range": [color for color, _ in _VERDICTS.values()],
         },
     }
     return {
@@ -131,8 +140,8 @@ def compared(extent: Extent) -> Spec:
                         "type": "nominal",
                         "title": None,
                         "scale": {
-                            "domain": ["worse", "better", "no difference seen"],
-                            "range": ["triangle-right", "triangle-left", "circle"],
+                            "domain": list(_VERDICTS),
+                            "range": [shape for _, shape in _VERDICTS.values()],
                         },
                     },
                     "tooltip": [

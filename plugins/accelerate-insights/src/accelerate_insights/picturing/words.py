@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from accelerate_reports.rows import one_line
+from accelerate_core.texts import one_line
 
 from .known import Known
 from .ratings import EXCELLENT, GOOD, Grade, Rating
@@ -53,11 +53,12 @@ _ONE = {
 def evidence(one: Known) -> tuple[str, ...]:
     """Return why a change is believed, and what led to it."""
     said = [one_line(one.cause)] if one.cause else []
-    numbers = [
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in one.evidence.items()
-        if isinstance(value, str | int | float)
-    ]
+    counts = [one.evidence.get(name) for name in ("runs_before", "runs_after")]
+    numbers = []
+    if None not in counts:
+        numbers.append(f"{counts[0]} runs before and {counts[1]} since")
+    if isinstance(noise := one.evidence.get("noise"), float):
+        numbers.append(f"noise {noise:.1%}")
     belief = f"confidence {one.confidence:.2%}"
     if one.was_measured_again:
         belief += ", measured again"

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
 
 from accelerate_core.errors import ConfigError
+from accelerate_core.types import RunSummary
 
 from ..reading import Results
-from ..values import METRICS, Status
+from ..values import METRICS, Finding, Series, Status
+from . import keeping
 
 #: Of what people still have to look at.
 PENDING = (Status.OPEN, Status.ACKNOWLEDGED)
@@ -110,9 +112,53 @@ def read(
         " ORDER BY detected_at DESC, abs(change) DESC, id",
         [*map(str, statuses), since or datetime.min],
     )
+    return _grouped(Stored(**dict(zip(table.columns, row, strict=True))) for row in table.rows)
+
+
+def told(results: Results, series: Series) -> list[Stored]:
+    """Return what people think is worse about a series, as far as they want to hear of it."""
+    names = ", ".join(field.name for field in attrs.fields(Stored))
+    table = results.query(
+        f"SELECT {names} FROM performance_regressions WHERE told = ? AND status <> ?"
+        " AND series_key = ? AND machine = ? AND metric = ? ORDER BY changed_at",
+        [
+            str(Status.OPEN),
+            str(Status.WONT_FIX),
+            series.key,
+            series.machine,
+            series.metric.name,
+        ],
+    )
+    return [Stored(**dict(zip(table.columns, row, strict=True))) for row in table.rows]
+
+
+def open_in(results: Results, summary: RunSummary) -> list[Stored]:
+    """Return what people were told to be worse about a run's series, and nobody answered."""
+    names = ", ".join(field.name for field in attrs.fields(Stored))
+    table = results.query(
+        f"SELECT {names} FROM performance_regressions WHERE told = ? AND status = ?"
+        " AND list_contains(?, series_key)"
+        " AND machine = (SELECT machine FROM machines WHERE run_id = ?)"
+        " ORDER BY abs(change) DESC, id",
+        [
+            str(Status.OPEN),
+            str(Status.OPEN),
+            sorted({one.series_key for one in summary.measurements}),
+            summary.run.id,
+        ],
+    )
+    return [Stored(**dict(zip(table.columns, row, strict=True))) for row in table.rows]
+
+
+def of(findings: Iterable[Finding]) -> list[Alert]:
+    """Return alerts of findings that nobody stored, the newest first."""
+    newest = sorted(findings, key=lambda one: one.detected_at, reverse=True)
+    return _grouped(Stored(**keeping.row(one)) for one in newest)
+
+
+def _grouped(findings: Iterable[Stored]) -> list[Alert]:
     groups: dict[str, list[Stored]] = {}
-    for row in table.rows:
-        one = Stored(**dict(zip(table.columns, row, strict=True)))
+    for one in findings:
         groups.setdefault(one.cause_id or one.id, []).append(one)
     return [
         Alert(tuple(sorted(group, key=lambda one: -abs(one.change)))) for group in groups.values()

@@ -10,7 +10,7 @@ from statistics import median
 
 import attrs
 
-from ..values import Finding, Severity, Status
+from ..values import Finding, Metric, Series, Severity, Status
 
 _ORDER = tuple(Severity)  # improvement first, critical last
 
@@ -33,9 +33,18 @@ def lasting(findings: Iterable[Finding]) -> list[Finding]:
     return list(last.values())
 
 
-def is_news(finding: Finding, known: Mapping[str, Known]) -> bool:
-    """Whether people are to be told of it: it is worse, and nobody knows or it came back."""
-    if not finding.is_worse:
+def is_overtaken(series: Series, run_id: str) -> bool:
+    """Whether points of later times follow those of a run: its level is not the present one."""
+    *earlier, last = (point.run_id for point in series.points)
+    return last != run_id and run_id in earlier
+
+
+def is_news(finding: Finding, known: Mapping[str, Known], min_effect: float) -> bool:
+    """Whether people are to be told of it: it is worse, and nobody knows or it came back.
+
+    With less than half of the least effect by now, it was left again within a few runs.
+    """
+    if not finding.is_worse or abs(finding.change.relative) < min_effect / 2:
         return False
     stored = known.get(finding.id)
     return stored is None or is_back(finding, stored)
@@ -51,8 +60,32 @@ def is_back(finding: Finding, known: Known) -> bool:
     since = [point.value for point in finding.series.points if point.at > known.updated_at]
     if not since or min(since) <= 0:
         return False
-    middle = math.sqrt(finding.change.before * finding.change.after)
-    return (median(since) > middle) == (finding.change.after > finding.change.before)
+    return is_bad(finding.change.before, finding.change.after, median(since))
+
+
+def is_bad(before: float, after: float, level: float) -> bool:
+    """Whether a level is nearer to the bad one of a change than to the good one, or beyond it."""
+    return (level > math.sqrt(before * after)) == (after > before)
+
+
+def level_since(series: Series, moment: datetime) -> float:
+    """Return the median of a series after a moment; of its last point where none is later."""
+    since = [point.value for point in series.points if point.at > moment]
+    return median(since or [series.points[-1].value])
+
+
+def is_mended(metric: Metric, before: float, level: float, min_effect: float) -> bool:
+    """Whether a level is worse than one before by less than the least effect that matters."""
+    worse = level / before - 1 if metric.is_lower_better else 1 - level / before
+    return worse < min_effect
+
+
+def by_cause(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings worst first; those with one cause stand together, under their worst."""
+    groups: dict[str, list[Finding]] = {}
+    for one in sorted(findings, key=lambda one: (-rank(one.severity), str(one.series.label))):
+        groups.setdefault(one.cause_id or one.id, []).append(one)
+    return [one for group in groups.values() for one in group]
 
 
 def rank(severity: Severity) -> int:

@@ -72,6 +72,14 @@ def set_status(transaction: Transaction, finding_id: str, status: Status, note: 
     )
 
 
+def set_told(transaction: Transaction, finding_ids: Iterable[str], status: Status) -> None:
+    """Keep what people are told of findings now."""
+    for one in finding_ids:
+        transaction.execute(
+            "UPDATE performance_regressions SET told = ? WHERE id = ?", [str(status), one]
+        )
+
+
 def row(finding: Finding) -> dict[str, Any]:
     """Return the row of a finding."""
     series, change, label = finding.series, finding.change, finding.series.label

@@ -10,7 +10,7 @@ import attrs
 from attrs import validators
 
 from accelerate_core import hookimpl
-from accelerate_core.protocols import Store
+from accelerate_core.protocols import Context, Store
 
 if TYPE_CHECKING:
     from .analysis import Watch
@@ -26,6 +26,8 @@ class WatchSettings:
     min_effect: float = attrs.field(
         default=0.05, validator=[validators.ge(0.005), validators.le(1.0)]
     )
+    #: What finds changes: a plugin of the group `accelerate_insights.detectors`.
+    detector: str = "shift"
     #: Least severity of a new regression that makes the run's exit code 1.
     fail_on: Literal["never", "minor", "major", "critical"] = "never"
 
@@ -37,14 +39,19 @@ class WatchPlugin:
     settings = WatchSettings
 
     @hookimpl
-    def analysis_create(self, settings: WatchSettings | None) -> Watch:
-        """Return the analysis; ConfigError for a metric nobody knows."""
+    def analysis_create(self, settings: WatchSettings | None, ctx: Context) -> Watch:
+        """Return the analysis; ConfigError for a metric or a detector nobody knows."""
+        from ..detecting.choosing import choose
         from ..reading import check_metrics
         from .analysis import Watch
 
         settings = settings or WatchSettings()
-        check_metrics(settings.metrics, where="[analyses.insights] key metrics")
-        return Watch(settings)
+        where = "[analyses.insights] key"
+        check_metrics(settings.metrics, where=f"{where} metrics")
+        detector = choose(
+            ctx.plugins, settings.detector, settings.min_effect, where=f"{where} detector"
+        )
+        return Watch(settings, detector)
 
     @hookimpl
     def store_listener(self, store: Store) -> Mapping[str, Callable[[Any], None]]:

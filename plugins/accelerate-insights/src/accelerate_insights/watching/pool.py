@@ -30,6 +30,8 @@ class _Since:
     busy_s: float = 0.0
     jobs: Counter[str] = attrs.field(factory=Counter)
     errors: int = 0
+    attempts: int = 0
+    memory_bytes: int | None = None  #: the most of it
 
 
 class PoolHistory:
@@ -37,13 +39,18 @@ class PoolHistory:
 
     A row is written by the first event after `INTERVAL`, and when the last worker ends. Workers
     that start are not counted before they are ready. Who is at work is told when a run on a worker
-    ends: `active` is how many workers the time of these runs filled, rounded up.
+    ends: `active` is how many workers the time of these runs filled, rounded up. The pool scaled
+    where a target has more or fewer workers than before, and neither none nor by a loss.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._workers: dict[str, Target] = {}
+        #: How many workers of a target there were before one was lost, and now otherwise.
+        self._sizes: Counter[Target] = Counter()
         self._queued = 0
+        #: Of all workers, as far as they were weighed; None while none was.
+        self._memory_bytes: int | None = None
         self._since: _Since | None = None
 
     def keepers(self) -> Mapping[str, Callable[[Any], None]]:
@@ -61,6 +68,9 @@ class PoolHistory:
         target = event.connection.info.target
         self._workers[event.worker_id] = target
         self._event(event, "started", event.worker_id, target, f"epoch {event.epoch}")
+        count = self._count(target)
+        if count > self._sizes[target]:
+            self._scaled(event, target, count)
 
     def gone(self, event: events.WorkerGone) -> None:
         """Count a worker no more; with an error it was lost."""
@@ -68,6 +78,8 @@ class PoolHistory:
         detail = f"{event.error.kind}: {event.error.message}" if event.error else None
         self._event(event, what, event.worker_id, event.target, detail)
         known = self._workers.pop(event.worker_id, None)
+        if known is not None and event.error is None:
+            self._scaled(event, known, self._count(known))
         if known is not None and not self._workers:
             self._row(event)
         else:
@@ -81,6 +93,12 @@ class PoolHistory:
                 self._counted(event).busy_s += point.value
             elif point.name == "accelerate.job.pending":
                 self._queued += int(point.value)
+            elif point.name == "accelerate.worker.memory":
+                self._memory_bytes = (self._memory_bytes or 0) + int(point.value)
+                since = self._counted(event)
+                since.memory_bytes = max(since.memory_bytes or 0, self._memory_bytes)
+            elif point.name == "accelerate.attempt.duration":
+                self._counted(event).attempts += 1
 
     def finished(self, event: events.JobFinished) -> None:
         """Count a job by its model."""
@@ -100,7 +118,7 @@ class PoolHistory:
 
     def _row(self, event: events.Event) -> None:
         since = self._counted(event)
-        self._since = _Since(at=event.at)
+        self._since = _Since(at=event.at, memory_bytes=self._memory_bytes)
         seconds = (event.at - since.at).total_seconds()
         size = len(self._workers)
         at_work = since.busy_s / seconds if seconds > 0 else 0.0
@@ -119,11 +137,27 @@ class PoolHistory:
                 "by_model": json.dumps(since.jobs),
                 "jobs": since.jobs.total(),
                 "errors": since.errors,
+                "attempts": since.attempts,
+                "memory_bytes": since.memory_bytes,
             },
         )
 
+    def _count(self, target: Target) -> int:
+        return sum(one == target for one in self._workers.values())
+
+    def _scaled(self, event: events.Event, target: Target, count: int) -> None:
+        before, self._sizes[target] = self._sizes[target], count
+        if before and count and before != count:
+            detail = f"{before} to {count} workers, {max(0, self._queued)} jobs waiting"
+            self._event(event, "scaled", None, target, detail)
+
     def _event(
-        self, event: events.Event, what: str, worker_id: str, target: Target, detail: str | None
+        self,
+        event: events.Event,
+        what: str,
+        worker_id: str | None,
+        target: Target,
+        detail: str | None,
     ) -> None:
         self._insert(
             "resource_pool_events",

@@ -35,7 +35,7 @@ def kernels() -> None:
 @app.command("list")
 def list_kernels(
     operations: Annotated[
-        list[str] | None, typer.Argument(metavar="[OPERATION]...", help="Only these.")
+        list[str] | None, typer.Argument(metavar="OPERATION", help="Only these.")
     ] = None,
     on: Annotated[
         str | None,
@@ -111,7 +111,7 @@ def tune(
     on: On,
     operations: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[OPERATION]...", help="Only these. [all, or those of the model]"),
+        typer.Argument(metavar="OPERATION", help="Only these. [all, or those of the model]"),
     ] = None,
     model: Annotated[
         str | None,

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database a command works on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..host import Host
+    from ..protocols import Store
+
+_STORE = "duckdb"
+
+
+@contextlib.contextmanager
+def opened(host: Host, db: Path) -> Iterator[Store]:
+    """Open an existing database for the block; ConfigError when there is none."""
+    if not db.is_file():
+        raise ConfigError(
+            "there is no such database",
+            where=str(db),
+            hint='Name another with --db, or keep results: [store] use = "duckdb", '
+            "or accel bench --store results.duckdb",
+        )
+    store: Store = host.create(
+        "stores", _STORE, {"path": str(db)}, where="--db", tables=host.tables()
+    )
+    with contextlib.closing(store):
+        yield store
