@@ -8,6 +8,7 @@ import gc
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -290,8 +291,17 @@ async def test_onnx_is_compiled_for_each_size_it_is_run_with(
 
 
 async def test_weights_are_on_the_device_once_and_go_with_the_last_plan(
-    worker: WgpuWorker, context: Context
+    worker: WgpuWorker, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    loop = asyncio.get_running_loop()
+    tell = loop.call_soon_threadsafe
+
+    def tell_and_dawdle(*args: Any, **options: Any) -> asyncio.Handle:
+        handle = tell(*args, **options)
+        time.sleep(0.05)  # the worker's thread has said that it is done, and is not yet
+        return handle
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", tell_and_dawdle)
     gc.collect()
     assert len(worker._gpu._weights) == 0
     first = await worker.load(model(worker, context, weighted, name="first"))
@@ -302,8 +312,7 @@ async def test_weights_are_on_the_device_once_and_go_with_the_last_plan(
     await worker.unload(first)
     np.testing.assert_allclose((await worker.run(second, {"x": X})).outputs["y"], X @ weight)
     await worker.unload(second)
-    gc.collect()
-    assert len(worker._gpu._weights) == 0
+    assert len(worker._gpu._weights) == 0, "at once, not when garbage is collected"
 
 
 # --- kept tensors ---------------------------------------------------------------------------------

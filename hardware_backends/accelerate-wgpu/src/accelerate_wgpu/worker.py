@@ -150,10 +150,15 @@ class WgpuWorker(Worker):
         del self._kept[ref.id]
 
     async def unload(self, model: ModelHandle) -> None:
-        """Drop a model and its memory; ModelError when it is not loaded here."""
-        self._find(model)
+        """Drop a model and its memory, once what it runs has ended.
+
+        ModelError when it is not loaded here.
+        """
+        dropped = [self._find(model)]
         del self._loaded[model.id]
         await self._sessions.close_model(model)
+        # In the thread, which holds on to what it did last until it does something else.
+        await self._in_thread(dropped.clear)
 
     async def memory(self) -> int | None:
         """Return the PSS of this process in bytes; a real GPU's own memory is not in it."""
