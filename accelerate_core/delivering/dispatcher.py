@@ -62,6 +62,7 @@ class Dispatcher:
         self._illustrate = illustrate
         self._files: OrderedDict[str, Attached] = OrderedDict()
         self._attaching = threading.Lock()
+        self._is_closed = False
         # Shared, so that one look tells whether all are done: relays give each other work.
         changed = threading.Condition()
         self._relays = {
@@ -144,7 +145,13 @@ class Dispatcher:
         ]
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """End the threads, in `timeout_s` altogether; what is not delivered stays in the outbox."""
+        """End the threads, in `timeout_s` altogether; what is not delivered stays in the outbox.
+
+        Closing again does nothing.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
         end = time.monotonic() + timeout_s
         relays = self._relays.values()
         for relay in relays:

@@ -343,7 +343,8 @@ def test_a_service_that_stays_down_costs_one_look_and_one_write(
     made = dispatcher(watched, slack=slack)
     while len(slack.answers) > 100_000:
         time.sleep(0.01)
-    made.close()
+    for _ in range(2):  # `accel outbox send` wants to read what was tried, before all is closed
+        made.close()
     # One transaction is within the other.
     assert watched.asked == ["query", "summary", "transaction", "transaction"]
     ((attempts, error),) = store.query("SELECT attempts, error FROM outbox_deliveries").rows
