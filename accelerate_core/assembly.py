@@ -158,6 +158,10 @@ def make_connectors(config: Config, host: Host) -> dict[str, tuple[Connector, Pl
             except ConfigError as error:
                 info = attrs.evolve(error.info, where=places[name])
                 raise AccelerateError.from_info(info) from None
+    if config.store is None:
+        for name, (made, _) in connectors.items():
+            if (unkept := getattr(made, "unkept", None)) and (lost := unkept()):
+                _log.warning("%s: without [store] a run's end loses %s", name, ", ".join(lost))
     return connectors
 
 

@@ -40,7 +40,6 @@ def check(
     """
     from ..assembly import make_connectors, make_host
     from ..config import load
-    from ..memory_store import MemoryStore
     from .output import print_json
 
     config = load(file)
@@ -54,10 +53,6 @@ def check(
                 hint=did_you_mean(name, made),
             )
     wanted = {name: one for name, (one, _) in made.items() if not only or name in only}
-    if config.store is None:
-        for one in wanted.values():
-            if attach := getattr(one, "attach", None):
-                attach(MemoryStore())  # it may warn of what it cannot keep
     problems = _check(wanted)
     for name in _unheard(made) & wanted.keys():
         problems[name].append(

@@ -71,10 +71,11 @@ class Connector(Protocol):
 
     Three attributes may be there: `kinds`, the events it is told of where the file has no `on`
     (`delivering.FOR_PEOPLE` without it); `is_live`: it shows what is, so that it is told at once
-    and nothing is kept for it; and `tells`, the ids of others that it makes notifications for. Two
-    methods may be there, each called once: `meet(name, others)` when all are made, with its id and
-    the others by theirs (ConfigError for a setting that names none of them), and `attach(store)`
-    before the first event.
+    and nothing is kept for it; and `tells`, the ids of others that it makes notifications for.
+    Three methods may be there, each called once: `meet(name, others)` when all are made, with its
+    id and the others by theirs (ConfigError for a setting that names none of them); `unkept()`
+    where the file has no `[store]`: it returns what is lost with the process then, in words; and
+    `attach(store)` before the first event, of a run or of a test.
     """
 
     def deliver(self, event: Event) -> Receipt | None:

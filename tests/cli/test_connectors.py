@@ -81,6 +81,8 @@ class Connector:
             released.wait(60)
         self.ask()
         return []
+    def unkept(self):
+        return ["pages"]
     def close(self):
         pass
 """
@@ -161,6 +163,16 @@ def test_check_names_who_never_hears_of_anything(accel: Accel, tmp_path: Path) -
     assert done.returncode == 1
     (problem,) = json.loads(done.stdout)["yes"]
     assert "hears of notifications only, and no rule names it" in problem
+
+
+@pytest.mark.usefixtures("pager")
+def test_check_says_what_a_missing_store_loses(accel: Accel, tmp_path: Path) -> None:
+    file = write(tmp_path, "yes")
+    assert accel("connectors", "check", file).stderr == ""
+    file.write_text(file.read_text().partition("\n\n")[2])
+    done = accel("connectors", "check", file)
+    assert done.returncode == 0
+    assert done.stderr == "warning: yes: without [store] a run's end loses pages\n"
 
 
 @pytest.mark.usefixtures("pager")

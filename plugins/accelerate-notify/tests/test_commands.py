@@ -119,7 +119,7 @@ def test_it_shows_times_by_the_clock_of_the_rules_and_what_follows(
     assert code == 0 and "09:00 +0545\n" in shown and "Change: -20.0%" in shown
     assert "  to hook if it is open 1 d later\n" in shown
     assert 'hook hears of it directly, too: on = ["notification"] leaves it to rules' in shown
-    assert "without [store] what waits is lost when the run ends: rule 2" in said
+    assert "notify: without [store] a run's end loses what 'rule 2' lets wait" in said
     code, shown, _ = notify("test", "pipeline.toml", "--rule", "all", "--to", "hook", "--json")
     assert json.loads(shown)["sent"] == {"hook": "sent"} and len(workflow.posted) == 1
 

@@ -422,9 +422,9 @@ def test_the_history_is_forgotten_some_day(database: DuckDbStore) -> None:
     assert database.query(count).rows == ((0,),)
 
 
-def test_without_a_store_it_says_what_is_lost(caplog: pytest.LogCaptureFixture) -> None:
-    Office(MemoryStore(), {"name": "now"}, {"name": "nights", "quiet_hours": "22:00-07:00"})
-    assert caplog.messages == ["without [store] what waits is lost when the run ends: nights"]
+def test_it_says_what_is_lost_without_a_store() -> None:
+    desk = Office(MemoryStore(), {"name": "now"}, {"name": "nights", "quiet_hours": "22:00-07:00"})
+    assert desk.notifier.unkept() == ["what 'nights' lets wait"]
 
 
 def test_a_branch_is_looked_up_where_the_run_is_stored(store: Any) -> None:

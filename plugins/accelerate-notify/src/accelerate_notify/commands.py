@@ -56,7 +56,6 @@ def test(
     from accelerate_core.assembly import kinds_of, make_connectors, make_host
     from accelerate_core.cli.output import print_error, print_json
     from accelerate_core.config import load
-    from accelerate_core.memory_store import MemoryStore
     from accelerate_core.types import RunInfo
 
     from . import sample
@@ -77,9 +76,6 @@ def test(
         for one in made.values():
             stack.callback(one.close)
         notifiers = _notifiers(made, file)
-        if config.store is None:
-            for notifier in notifiers.values():
-                notifier.attach(MemoryStore())  # it warns of what it cannot keep
         found = [
             (name, preview)
             for name, one in notifiers.items()
@@ -231,7 +227,7 @@ def _send(
     failed: dict[str, ErrorInfo] = {}
     for name in to:
         if attach := getattr(made[name], "attach", None):
-            attach(MemoryStore())
+            attach(MemoryStore())  # as before any first event
         told = attrs.evolve(
             message,
             # A new one each time: what a service has seen it does not show again.

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -29,8 +28,6 @@ from .book import Book, Group, MemoryBook
 from .rendering import Renderer
 from .settings import KNOWN, Escalation, NotifySettings, Rule
 from .stored import StoredBook
-
-_log = logging.getLogger("accelerate.notify")
 
 _ESCALATE = "escalate"
 
@@ -103,10 +100,11 @@ class Notifier:
         if not isinstance(store, MemoryStore):
             self._book = StoredBook(store, self._own)
             self._book.forget(self._now())
-        elif late := [rule.name for rule in self._rules.values() if planning.may_wait(rule)]:
-            _log.warning(
-                "without [store] what waits is lost when the run ends: %s", ", ".join(late)
-            )
+
+    def unkept(self) -> Sequence[str]:
+        """Return what is lost without a store, in words."""
+        late = [rule for rule in self._rules.values() if planning.may_wait(rule)]
+        return [f"what {rule.name!r} lets wait" for rule in late]
 
     def deliver(self, event: Event) -> Receipt | None:
         """Take an event into the groups of its rules, or tell a group that is due."""
