@@ -45,7 +45,7 @@ class Host(Asking):
         `settings` maps "family.name" to that plugin's table, for collected plugins.
         """
         self._manager = pluggy.PluginManager(PROJECT)
-        self._listing = loading.Listing()
+        self._listing = loading.listing()
         # Backends discover in threads, and several may ask for the same launcher at once.
         self._lock = threading.RLock()
         self._families: dict[str, Family] = {}

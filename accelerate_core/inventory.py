@@ -77,7 +77,7 @@ class Checked:
 def installed() -> tuple[Installed, ...]:
     """Return every plugin of every family, conflicting ones each; imports none of them."""
     own = {family.group: family.name for family in CORE_FAMILIES} | {COMMANDS_GROUP: COMMANDS}
-    listing = loading.Listing()
+    listing = loading.listing()
     others = {
         group: match[1]
         for group in sorted(listing.groups)

@@ -7,10 +7,12 @@ only module that knows it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata as metadata
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import attrs
@@ -66,9 +68,27 @@ class Listing:
         return self._found[group]
 
 
+_ours: ContextVar[Listing | None] = ContextVar("listing", default=None)
+
+
+def listing() -> Listing:
+    """Return what is installed now; within `listed_once` what was installed at its first look."""
+    return _ours.get() or Listing()
+
+
+@contextlib.contextmanager
+def listed_once() -> Iterator[None]:
+    """Have all who look within the block look together, as a command does, which ends soon."""
+    token = _ours.set(Listing())
+    try:
+        yield
+    finally:
+        _ours.reset(token)
+
+
 def find(group: str) -> Mapping[str, tuple[Found, ...]]:
-    """Return what is installed in one group now; see `Listing.find`."""
-    return Listing().find(group)
+    """Return what is installed in one group; see `listing` and `Listing.find`."""
+    return listing().find(group)
 
 
 def _claims(entries: Iterable[metadata.EntryPoint]) -> Mapping[str, tuple[Found, ...]]:

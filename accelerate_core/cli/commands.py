@@ -40,8 +40,8 @@ class LazyGroup(typer.core.TyperGroup):
         """Import a command; ConfigError for one nobody has, PluginError for a broken one."""
         if cmd_name in COMMANDS:
             app = importlib.import_module(f".{cmd_name}", __package__).app
-        elif cmd_name in plugin_commands():
-            app = _load_claimed(loading.find(GROUP)[cmd_name])
+        elif "." not in cmd_name and (claims := loading.find(GROUP).get(cmd_name)):
+            app = _load_claimed(claims)
         else:
             names = self.list_commands(ctx)
             raise ConfigError(
@@ -147,7 +147,7 @@ def _accel(
 
 def invoke(words: list[str], *, is_debug: bool) -> int:
     """Run the command that `words` ask for and return its exit code."""
-    with _logging(is_debug):
+    with _logging(is_debug), loading.listed_once():
         try:
             typer.main.get_command(app)(args=words, prog_name="accel")
         except SystemExit as exit_:

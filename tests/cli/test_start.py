@@ -59,6 +59,17 @@ def test_help_and_lists_import_no_plugin(words: list[str]) -> None:
     assert not modules & (plugin_packages() | set(HEAVY))
 
 
+def test_a_command_lists_what_is_installed_once(
+    accel: Accel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, look = [], metadata.entry_points
+    monkeypatch.setattr(metadata, "entry_points", lambda **how: looks.append(how) or look(**how))
+    for words in (("models", "list", "--json"), ("plugins", "list"), ("outbox", "list")):
+        looks.clear()
+        accel(*words)
+        assert len(looks) == 1
+
+
 @pytest.mark.parametrize("word", ["--help", "--version"])
 def test_the_first_look_imports_nothing_at_all(word: str) -> None:
     light = {"asyncio", "attr", "cattrs", "pluggy", "rich", "typer"}
