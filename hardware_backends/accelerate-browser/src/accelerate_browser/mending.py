@@ -17,7 +17,8 @@ from .messages import Renew, Reopen
 if TYPE_CHECKING:
     import psutil
 
-# A browser that dies closes its sockets a moment before its parent hears of it.
+# A browser that dies closes its sockets a moment before its parent hears of it, and where the
+# system does not tell that a process ends, before it is gone.
 _LOOKS = 3
 _LOOK_S = 0.01
 #: On a busy machine that moment may be long.
@@ -45,9 +46,10 @@ class Autopsy:
             if self.gone.done() and not self.gone.cancelled():
                 return self.gone.result().to_error()
             # Of a page that ended with its browser, the browser's end is the cause.
-            is_alive = processes.pid_is_running(self._launched.pid)
-            if is_alive and self._page is not None and not processes.is_running(self._page):
-                message = f"the page's process (pid {self._page.pid}) crashed"
+            is_alive = not processes.is_ending(self._launched.pid)
+            page = self._page
+            if is_alive and page and (processes.is_ending(page.pid) or not page.is_running()):
+                message = f"the page's process (pid {page.pid}) crashed"
                 return WorkerLost(message, hint="The browser itself lives on.", reason="crash")
         return None
 

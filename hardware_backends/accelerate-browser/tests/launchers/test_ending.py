@@ -6,18 +6,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from accelerate_browser import processes
+from accelerate_browser import mending, processes
 from accelerate_browser.browsers import BrowserFound
 from accelerate_browser.hookspecs import LAUNCHERS
 from accelerate_browser.hookspecs.launcher import Gone, Launched, LaunchRequest
+from accelerate_browser.launchers import process
+from accelerate_browser.launchers.stage import tail
 from accelerate_browser.mending import Autopsy
 
 from accelerate_core.protocols import Context
+from accelerate_core.testing.waiting import until
 
 
 async def test_a_child_that_just_died_keeps_its_exit_status(
@@ -40,20 +46,23 @@ async def test_a_child_is_asked_or_killed() -> None:
         processes.end(child, kill=True)  # it is gone, and its number may be another's
 
 
-@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("how", ["asked", "asked in vain", "killed"])
 async def test_the_last_words_of_a_browser_outlive_its_folder(
-    context: Context, tmp_path: Path, is_killed: bool
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
+    monkeypatch.setattr(process, "_POLITE_S", 0.2)
     script = tmp_path / "browser"
-    script.write_text("#!/bin/sh\necho lost >&2\nexec sleep 60\n", encoding="utf-8")
+    deaf = "trap '' TERM\n" if how == "asked in vain" else ""
+    script.write_text(f"#!/bin/sh\n{deaf}echo lost >&2\nexec sleep 60\n", encoding="utf-8")
     script.chmod(0o755)
     request = LaunchRequest(
         browser=BrowserFound(browser="chromium", path=script),
         url="http://127.0.0.1:9/",
         profile=tmp_path / "profile",
     )
-    launched = await context.plugins.create(LAUNCHERS.name, "process").launch(request)
-    await launched.close(kill=is_killed)
+    launched: Any = await context.plugins.create(LAUNCHERS.name, "process").launch(request)
+    await until(lambda: tail(launched._scene.output) == "lost")  # on a busy machine it takes long
+    await launched.close(kill=how == "killed")
     assert (await launched.wait_gone()).stderr == "lost"
 
 
@@ -74,8 +83,32 @@ async def test_a_page_that_ended_with_its_browser_did_not_crash_alone() -> None:
     browser, page = [await asyncio.create_subprocess_exec("sleep", "60") for _ in range(2)]
     autopsy = Autopsy(Slow(browser.pid))
     autopsy._page = psutil.Process(page.pid)
-    for process in (browser, page):
-        process.kill()
-        await process.wait()
+    for one in (browser, page):
+        one.kill()
+        await one.wait()
     lost = await autopsy.explain()
     assert lost is not None and "signal 9" in str(lost)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a process ends")
+async def test_a_page_whose_sockets_are_closed_is_seen_to_have_crashed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is gone only once it gets the processor again, which this process has."""
+    monkeypatch.setattr(mending, "_LOOKS", 1)
+    monkeypatch.setattr(mending, "_LOOK_S", 0)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        autopsy = Autopsy(Slow(os.getpid()))
+        for _ in range(10):
+            command = ["nice", "-n", "19", "sleep", "60"]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as page:  # noqa: ASYNC220
+                autopsy._page = psutil.Process(page.pid)
+                page.kill()
+                assert page.stdout and page.stdout.read() == b"", "closed"
+                lost = await autopsy.explain()
+            assert lost is not None and f"pid {page.pid}) crashed" in str(lost)
+        autopsy.gone.cancel()
+    finally:
+        os.sched_setaffinity(0, cores)

@@ -177,12 +177,14 @@ class ProcessLaunched(Launched):
     async def _close(self, kill: bool) -> None:
         if not kill:
             processes.end(self._process)
-        # Its last words are read here: they go with the folder.
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.wait_for(self.wait_gone(), _POLITE_S)
+        except TimeoutError:
+            processes.end(self._process, kill=True)
+        # Its last words are read here: they go with the folder.
+        await self.wait_gone()
         for helper in self._helpers:
             processes.end(helper)
         await asyncio.to_thread(self._scene.strike, self.pid, grace_s=0.0 if kill else _REST_S)
-        await self.wait_gone()
         for helper in self._helpers:
             await helper.wait()
