@@ -67,13 +67,13 @@ async def test_the_last_words_of_a_browser_outlive_its_folder(
 
 
 class Slow(Launched):
-    """A browser whose parent hears late of its end."""
+    """A browser whose parent hears of its end late."""
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self, pid: int, late_s: float = 0.2) -> None:
+        self.pid, self.late_s = pid, late_s
 
     async def wait_gone(self) -> Gone:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(self.late_s)
         return Gone(browser="chromium", exit_code=-signal.SIGKILL)
 
     async def close(self, *, kill: bool = False) -> None: ...
@@ -100,7 +100,7 @@ async def test_a_page_whose_sockets_are_closed_is_seen_to_have_crashed_at_once(
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     try:
-        autopsy = Autopsy(Slow(os.getpid()))
+        autopsy = Autopsy(Slow(os.getpid(), 3600))
         for _ in range(10):
             command = ["nice", "-n", "19", "sleep", "60"]
             with subprocess.Popen(command, stdout=subprocess.PIPE) as page:  # noqa: ASYNC220
