@@ -55,8 +55,10 @@ class BenchmarkConfig:
     targets: tuple[Target, ...]
     #: Items in one request; a cell for each.
     batch_sizes: tuple[int, ...] = (1,)
-    #: Tokens per item, for text models.
-    sequence_length: int = attrs.field(default=32, validator=attrs.validators.ge(1))
+    #: Tokens per item, for text models; left out, 32 or as many as the model takes.
+    sequence_length: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.ge(1))
+    )
     #: What the model's weights are stored as; a cell for each.
     precisions: tuple[Precision, ...] = ("fp32",)
     #: How requests arrive: a name or an array of them; a cell for each.

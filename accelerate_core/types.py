@@ -290,7 +290,7 @@ class Cell:
     target: Target
     precision: str = "fp32"
     batch_size: int = 1
-    #: Length of the sequence for text models; None where it does not apply.
+    #: Tokens per item that were asked for; None: as many as the model's samples have.
     sequence_length: int | None = None
     scenario: Scenario = SINGLE_STREAM
 

@@ -42,7 +42,9 @@ def bench(
         list[int] | None,
         typer.Option(help="32, 16 or 8: the same as fp32, fp16, int8. Repeatable."),
     ] = None,
-    sequence_length: Annotated[int, typer.Option(help="Tokens per item, for text.")] = 32,
+    sequence_length: Annotated[
+        int | None, typer.Option(help="Tokens per item, for text. [32]")
+    ] = None,
     scenario: Annotated[
         list[str] | None,
         typer.Option(

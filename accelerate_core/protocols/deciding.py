@@ -53,7 +53,10 @@ class Processor(Protocol):
         ...
 
     def sample(self, batch_size: int, sequence_length: int | None) -> Any:
-        """Return raw inputs for a benchmark: deterministic, realistic, of the asked size."""
+        """Return raw inputs for a benchmark: deterministic, realistic, of the asked size.
+
+        Without a `sequence_length` it is a usual one of the model's, the same for any batch.
+        """
         ...
 
 

@@ -35,7 +35,7 @@ def test_measures_a_model_without_a_file(accel: Accel) -> None:
         assert len(one["samples_ms"]) == 4
         assert one["worker"]["threads"] == 1
         assert one["relative_l2"] < 1e-6
-    assert "[2/2] ok       tiny_mlp on cpu fp32 batch 1 x32" in done.stderr
+    assert "[2/2] ok       tiny_mlp on cpu fp32 batch 1" in done.stderr
 
 
 def test_shows_a_table_and_keeps_nothing(accel: Accel, tmp_path: Path) -> None:
@@ -52,9 +52,9 @@ def test_a_profile_says_what_each_kernel_took_and_who_times_none(
     words = ["--on", "wgpu", "--on", "cpu", "--repeats", 3, "--trace", file]
     done = accel("bench", TINY, *words)
     assert done.returncode == 0, done.stderr
-    assert "tiny_mlp on wgpu fp32 batch 1 x32: 2 dispatches" in done.stdout
+    assert "tiny_mlp on wgpu fp32 batch 1: 2 dispatches" in done.stdout
     assert "linear/" in done.stdout and "100.0%" in done.stdout
-    assert "on cpu fp32 batch 1 x32: this engine does not time single kernels" in done.stdout
+    assert "on cpu fp32 batch 1: this engine does not time single kernels" in done.stdout
     events = json.loads(file.read_text())["traceEvents"]
     assert [one["ph"] for one in events] == ["M", "X", "X", "M"]
     assert all(one["name"].startswith("linear/") and one["dur"] > 0 for one in events[1:3])

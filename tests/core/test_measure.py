@@ -76,6 +76,7 @@ def test_made_up_inputs_have_the_asked_size_and_are_the_same_each_time() -> None
     assert first["x"].shape == (2, 5, 3) and first["ids"].shape == (2, 5)
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert bind_dimensions(SPEC, first) == {"batch": 2, "sequence": 5}
+    assert bind_dimensions(SPEC, synthetic_inputs(SPEC, 2, None)) == {"batch": 2, "sequence": 32}
 
 
 def test_medians_ignore_what_is_unknown() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from accelerate_models.processors.tokenizing import Tokenizing
 
 from accelerate_core.errors import ModelError
 
@@ -140,9 +141,24 @@ def test_a_length_the_model_cannot_take_is_refused(
         assert caught.value.info.accepted == ("3 to 41 tokens",)
 
 
-def test_samples_without_a_length_are_sentences(checkpoint: Path, processor_of: Any) -> None:
-    texts = processor_of(checkpoint).sample(10, None)
-    assert len(texts) == 10 and all(text.endswith(".") for text in texts)
+def test_samples_without_a_length_have_a_usual_one(checkpoint: Path, processor_of: Any) -> None:
+    processor = processor_of(checkpoint)
+    texts = processor.sample(10, None)
+    assert processor.encode(texts)["attention_mask"].sum(axis=1).tolist() == [32] * 10
+    (checkpoint / "sentence_bert_config.json").write_text('{"max_seq_length": 9}')
+    processor = processor_of(checkpoint)
+    texts = processor.sample(2, None)
+    assert processor.encode(texts)["attention_mask"].sum(axis=1).tolist() == [9, 9]
+
+
+def test_sentences_are_samples_where_a_tokenizer_makes_no_exact_length(
+    checkpoint: Path, processor_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor = processor_of(checkpoint)
+    monkeypatch.setattr(Tokenizing, "_count", lambda self, text: 2 * len(text.split()) + 1)
+    assert all(text.endswith(".") for text in processor.sample(10, None))
+    with pytest.raises(ModelError, match="exactly 8 tokens"):
+        processor.sample(1, 8)
 
 
 def test_threads_share_a_processor(checkpoint: Path, processor_of: Any) -> None:

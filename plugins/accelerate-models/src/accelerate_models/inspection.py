@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from .costs import Costs
 
-#: Tokens of each text, unless asked otherwise or the model takes no more; as `accel bench` has it.
-DEFAULT_SEQUENCE = 32
-
 
 def inspect(spec: ModelSpec) -> dict[str, Any]:
     """Return JSON data about a model: sizes in bytes, tensors, operators, blocks, processor."""
@@ -50,13 +47,9 @@ def sample_inputs(
 ) -> Mapping[str, Array]:
     """Return the inputs that a benchmark of these sizes has; ModelError where there are none."""
     if spec.processor is None:
-        return synthetic_inputs(spec, batch, sequence or DEFAULT_SEQUENCE)
+        return synthetic_inputs(spec, batch, sequence)
     processor = source.processor(spec.processor)
-    settings = spec.processor.settings
-    text = settings.get("text") or settings  # of images and texts, each has its own
-    longest = text.get("max_length", DEFAULT_SEQUENCE)
-    length = sequence or min(DEFAULT_SEQUENCE, int(longest))
-    return processor.encode(processor.sample(batch, length), sequence_length=length)
+    return processor.encode(processor.sample(batch, sequence), sequence_length=sequence)
 
 
 def measure_costs(spec: ModelSpec, inputs: Mapping[str, Array], assets: AssetStore) -> Costs:

@@ -105,8 +105,8 @@ class ImageText(Processor):
     def sample(self, batch_size: int, sequence_length: int | None) -> Any:
         """Return images and as many texts, the same ones every time.
 
-        With a `sequence_length` each text encodes to exactly that many tokens. ModelError when
-        the model takes no such length.
+        Each text encodes to exactly `sequence_length` tokens, to 32 or as many as the model takes
+        without one. ModelError when it takes no such length.
         """
         if self._text is None:
             return sample_images(batch_size)

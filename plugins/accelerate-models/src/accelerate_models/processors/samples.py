@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences for benchmarks: deterministic, realistic, of an exact number of tokens."""
+"""Texts for benchmarks: deterministic, realistic, of an exact number of tokens."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ _SENTENCES = (
 _FILLERS = ("the", "and", "of", "a", "in", "to", "is")
 
 
+def sentences(number: int) -> list[str]:
+    """Return sentences of about equal length."""
+    return [_SENTENCES[index % len(_SENTENCES)] for index in range(number)]
+
+
 def sample_texts(
-    count_tokens: Callable[[str], int], batch_size: int, sequence_length: int | None
+    count_tokens: Callable[[str], int], batch_size: int, sequence_length: int
 ) -> list[str]:
-    """Return `batch_size` texts, each of `sequence_length` tokens where that is given.
+    """Return `batch_size` texts, each of `sequence_length` tokens.
 
     `count_tokens` counts a text's tokens, special ones included. ModelError when the tokenizer
     makes no text of that length.
     """
-    if sequence_length is None:
-        return [_SENTENCES[index % len(_SENTENCES)] for index in range(batch_size)]
     return [_exact(count_tokens, index, sequence_length) for index in range(batch_size)]
 
 

@@ -13,7 +13,7 @@ from accelerate_core.errors import ModelError
 from accelerate_core.types import Asset
 
 from ..files import SourceFiles, read_limited
-from .samples import sample_texts
+from .samples import sample_texts, sentences
 
 #: The largest multilingual vocabularies in use come to 35 MB.
 TOKENIZER_LIMIT_BYTES = 64 << 20
@@ -21,6 +21,8 @@ TOKENIZER_HINT = (
     "Write it with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
 )
 SIDES = ("right", "left")
+#: Tokens of a sample that nobody asked a length for.
+USUAL_TOKENS = 32
 
 
 def read_tokenizer(directory: Path, files: SourceFiles) -> tuple[Any, bytes]:
@@ -120,13 +122,18 @@ class Tokenizing:
             return self._batch(texts, is_special_added)
 
     def sample(self, batch_size: int, sequence_length: int | None) -> list[str]:
-        """Return sentences, the same ones every time.
+        """Return texts that encode to exactly `sequence_length` tokens, the same every time.
 
-        With a `sequence_length` each encodes to exactly that many tokens. ModelError when the
-        model takes no such length.
+        ModelError when the model takes no such length. Left out, it is 32 or as many as the model
+        takes; where its tokenizer makes no text of that length, they are plain sentences.
         """
-        self.length(sequence_length)
-        return sample_texts(self._count, batch_size, sequence_length)
+        longest = self.length(sequence_length)
+        if sequence_length is not None:
+            return sample_texts(self._count, batch_size, sequence_length)
+        try:
+            return sample_texts(self._count, batch_size, min(USUAL_TOKENS, longest))
+        except ModelError:
+            return sentences(batch_size)
 
     def length(self, sequence_length: int | None) -> int:
         """Return a length the model can take: the longest, or the one asked; ModelError else."""
