@@ -14,6 +14,7 @@ PAGE := hardware_backends/accelerate-browser/page
 BUILT := hardware_backends/accelerate-webnn/src/accelerate_webnn/static/engine.js
 UV := $(or $(shell command -v uv),.build/uv/bin/uv)
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.build/uv/bin:$(PATH)
+export npm_config_update_notifier := false
 
 .PHONY: help demo insights-demo connectors-demo test lint bench soak build docs families engine setup page browsers prometheus clean
 help:  ## list the targets

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,21 @@ def test_installed_packages_are_left_as_they_are(tmp_path: Path) -> None:
     else:
         install.install(["firefox", "webkitgtk"], tmp_path, said.append)
     assert said == []
+
+
+def test_it_unpacks_with_the_python_of_debian_12(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11.2: tarfile knows no filters."""
+    (tmp_path / "file").write_text("text")
+    with tarfile.open(tmp_path / "one.tar", "w") as packed:
+        packed.add(tmp_path / "file", "file")
+    newer = tarfile.TarFile.extractall
+
+    def extractall(self: tarfile.TarFile, path: Path) -> None:
+        newer(self, path, filter="data")
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", extractall)
+    monkeypatch.delattr(tarfile, "data_filter")
+    headless_shell._unpack(tmp_path / "one.tar", tmp_path / "to")
+    assert (tmp_path / "to" / "file").read_text() == "text"
