@@ -153,8 +153,9 @@ class Relay:
         if self._call is None:
             return SILENT_S
         entry, began = self._call
-        is_doubted = entry.is_doubted and not self.has_delivered
-        is_known = entry.attempts > 1 or is_doubted or self._failures > 0
+        # Who delivers is doubted no longer, but for what was tried in vain before.
+        is_doubted = entry.attempts > 1 if self.has_delivered else entry.is_doubted
+        is_known = is_doubted or self._failures > 0
         return (
             0.0
             if is_known and not self._is_there()

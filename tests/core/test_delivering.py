@@ -458,6 +458,38 @@ def test_a_service_that_never_answers_is_waited_for_once(
     assert [tries for (tries,) in rows][:3] == [YIELDING_TRIES, 2, 0]
 
 
+class HangingOnce(Pager):
+    """A connector whose service never answers about one message, and takes all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs, self.released = threading.Event(), threading.Event()
+
+    def deliver(self, event: Event) -> Receipt | None:
+        if event.key == EVENTS["regression"].key:
+            self.hangs.set()
+            self.released.wait(60)
+        return super().deliver(event)
+
+
+def test_a_message_that_was_tried_in_vain_is_not_waited_for_though_others_arrive(
+    tmp_path: Path,
+) -> None:
+    store, slack = opened(tmp_path), HangingOnce()
+    StoredOutbox(store).put(EVENTS["regression"], ("slack",), datetime.now(UTC))
+    with store.transaction() as transaction:
+        transaction.execute("UPDATE outbox_deliveries SET attempts = ?", [YIELDING_TRIES])
+    StoredOutbox(store).put(EVENTS["run_started"], ("slack",), datetime.now(UTC))
+    made = dispatcher(store, slack=slack)
+    assert slack.hangs.wait(30) and [one.kind for one in slack.told] == ["run_started"]
+    (relay,) = made._relays.values()
+    with relay.changed:
+        assert relay.busy_s() == 0.0
+    slack.released.set()
+    made.close()
+    store.close()
+
+
 def test_news_does_not_end_a_pause_and_nobody_waits_for_its_end() -> None:
     pager, clock = Pager(NOT_NOW), Clock()
     relay = relayed(pager, EVENTS["run_finished"], clock=clock)
