@@ -10,7 +10,7 @@ import pluggy
 
 from .errors import AccelerateError, ConfigError, PluginError, Unsupported
 from .events import EVENT_TYPES, Attachment, Event
-from .protocols import Context, DoctorCheck, Store, TableSet
+from .protocols import Context, DoctorCheck, Records, Store, TableSet
 from .types import RunSummary
 
 
@@ -31,7 +31,7 @@ class Asking:
             table for answer in self._manager.hook.store_tables() for table in answer or ()
         )
 
-    def performance_report(self, store: Store, days: float, output_format: str) -> bytes:
+    def performance_report(self, store: Records, days: float, output_format: str) -> bytes:
         """Return a report about the last `days`; ConfigError where no plugin makes any."""
         self.collect("listeners")
         hook = self._manager.hook.performance_report
@@ -47,7 +47,7 @@ class Asking:
             )
         return made
 
-    def run_notes(self, summary: RunSummary, store: Store) -> tuple[str, ...]:
+    def run_notes(self, summary: RunSummary, store: Records) -> tuple[str, ...]:
         """Return what plugins say of a stored run against its history.
 
         One that fails says that it did: the run's own numbers do not depend on it.

@@ -21,7 +21,7 @@ from .errors import AccelerateError, ConfigError, ModelError, PluginError, did_y
 from .hookspecs import CORE_FAMILIES, Family
 from .loading import Found, Problem
 from .markers import PROJECT
-from .protocols import Context, ModelSource
+from .protocols import Context, ModelSource, Records
 from .settings import structure
 from .types import ModelSpec
 
@@ -185,6 +185,17 @@ class Host(Asking):
             )
         return made
 
+    def look(self, name: str, settings: Mapping[str, Any], *, where: str = "") -> Records:
+        """Return what answers for a store that is there, also while another process writes it."""
+        plugin = self.plugin("stores", name, where=where)
+        made_settings = self.check_settings("stores", name, settings, where=where)
+        hook = self._only("store_look", plugin)
+        made: Records = guard(
+            f"store {name!r}",
+            lambda: hook(settings=made_settings, ctx=self.context, tables=self.tables()),
+        )
+        return made
+
     # --- collected hooks ----------------------------------------------------------------------
 
     def collect(self, family: str) -> tuple[str, ...]:
@@ -192,43 +203,45 @@ class Host(Asking):
 
         Broken ones become `problems`.
         """
-        if family not in self._collected:
-            self._collected.add(family)
-            for name in self.names(family):
-                try:
-                    self.plugin(family, name)
-                except AccelerateError as error:
-                    problem = error if isinstance(error, PluginError) else PluginError(str(error))
-                    self.problems.append(Problem(self._family(family).group, name, problem))
-                    _log.warning("skipped %s %r: %s", family, name, error)
-        return tuple(name for of, name in self._loaded if of == family)
+        with self._lock:
+            if family not in self._collected:
+                self._collected.add(family)
+                for name in self.names(family):
+                    try:
+                        self.plugin(family, name)
+                    except AccelerateError as error:
+                        problem = error if isinstance(error, PluginError) else PluginError(str(error))
+                        self.problems.append(Problem(self._family(family).group, name, problem))
+                        _log.warning("skipped %s %r: %s", family, name, error)
+            return tuple(name for of, name in self._loaded if of == family)
 
     def sources(self) -> Mapping[str, ModelSource]:
         """Return the model sources by scheme, from every installed one."""
-        if self._sources is None:
-            self.collect("models")
-            sources: dict[str, ModelSource] = {}
-            owners: dict[str, str] = {}
-            for (family, name), plugin in sorted(self._loaded.items(), key=lambda item: item[0]):
-                if family != "models":
-                    continue
-                source = self.create(
-                    "models",
-                    name,
-                    self._settings.get(f"sources.{name}"),
-                    where=f"{self._where} [sources.{name}]",
-                )
-                for scheme in self._only("model_schemes", plugin)():
-                    for one in (scheme,) if isinstance(scheme, str) else scheme:
-                        if one in owners:
-                            raise PluginError(
-                                f"the scheme {one!r} is claimed by {owners[one]!r} and {name!r}",
-                                hint=f'Disable one: disabled = ["{name}"]',
-                            )
-                        owners[one] = name
-                        sources[one] = source
-            self._sources = sources
-        return self._sources
+        with self._lock:  # models are resolved in threads, several at once
+            if self._sources is None:
+                self.collect("models")
+                sources: dict[str, ModelSource] = {}
+                owners: dict[str, str] = {}
+                for (family, name), plugin in sorted(self._loaded.items(), key=lambda item: item[0]):
+                    if family != "models":
+                        continue
+                    source = self.create(
+                        "models",
+                        name,
+                        self._settings.get(f"sources.{name}"),
+                        where=f"{self._where} [sources.{name}]",
+                    )
+                    for scheme in self._only("model_schemes", plugin)():
+                        for one in (scheme,) if isinstance(scheme, str) else scheme:
+                            if one in owners:
+                                raise PluginError(
+                                    f"the scheme {one!r} is claimed by {owners[one]!r} and {name!r}",
+                                    hint=f'Disable one: disabled = ["{name}"]',
+                                )
+                            owners[one] = name
+                            sources[one] = source
+                self._sources = sources
+            return self._sources
 
     def source(self, reference: str) -> ModelSource:
         """Return the source for `scheme:rest`; ModelError for a scheme nobody serves."""

@@ -12,7 +12,7 @@ from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..host import Host
-    from ..protocols import Store
+    from ..protocols import Records, Store
 
 _STORE = "duckdb"
 
@@ -20,6 +20,21 @@ _STORE = "duckdb"
 @contextlib.contextmanager
 def opened(host: Host, db: Path) -> Iterator[Store]:
     """Open an existing database for the block; ConfigError when there is none."""
+    _check(db)
+    store: Store = host.create(
+        "stores", _STORE, {"path": str(db)}, where="--db", tables=host.tables()
+    )
+    with contextlib.closing(store):
+        yield store
+
+
+def looked_at(host: Host, db: Path) -> Records:
+    """Return what answers for an existing database, also during a run; ConfigError for none."""
+    _check(db)
+    return host.look(_STORE, {"path": str(db)}, where="--db")
+
+
+def _check(db: Path) -> None:
     if not db.is_file():
         raise ConfigError(
             "there is no such database",
@@ -27,8 +42,3 @@ def opened(host: Host, db: Path) -> Iterator[Store]:
             hint='Name another with --db, or keep results: [store] use = "duckdb", '
             "or accel bench --store results.duckdb",
         )
-    store: Store = host.create(
-        "stores", _STORE, {"path": str(db)}, where="--db", tables=host.tables()
-    )
-    with contextlib.closing(store):
-        yield store

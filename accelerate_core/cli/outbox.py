@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import ConfigError
-from .database import opened
+from .database import looked_at, opened
 
 if TYPE_CHECKING:
     from ..delivering.tending import Delivery
@@ -52,8 +52,7 @@ def show(
     from .output import print_json
 
     states = tending.STATES if is_all else ("waiting", "dead")
-    with opened(Host(), db) as store:
-        known = tending.deliveries(store)
+    known = tending.deliveries(looked_at(Host(), db))
     names = sorted({one.connector for one in known})
     found = [one for one in known if one.state in states and connector in (None, one.connector)]
     if as_json:

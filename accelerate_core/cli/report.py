@@ -14,7 +14,7 @@ import attrs
 import typer
 
 from ..errors import ConfigError, StoreError
-from .database import opened
+from .database import looked_at
 
 if TYPE_CHECKING:
     from ..host import Host
@@ -69,13 +69,13 @@ def report(
         _report_days(host, db, days, chosen, output)
         return
     settings = _report_settings(host, format_name, output)
-    with opened(host, db) as store:
-        if is_list:
-            runs = store.runs(_LISTED)
-            summary = None
-        else:
-            summary = store.summary(_find(store.runs(_HISTORY), run, db).id)
-            summary = attrs.evolve(summary, notes=host.run_notes(summary, store))
+    store = looked_at(host, db)
+    if is_list:
+        runs = store.runs(_LISTED)
+        summary = None
+    else:
+        summary = store.summary(_find(store.runs(_HISTORY), run, db).id)
+        summary = attrs.evolve(summary, notes=host.run_notes(summary, store))
     if summary is None:
         print_json([to_plain(one) for one in runs]) if as_json else _print_runs(runs)
     elif as_json:
@@ -98,8 +98,7 @@ def _report_days(host: Host, db: Path, days: float, name: str, output: str | Non
         raise ConfigError(
             "no such directory", where=f"--output {output}", hint="Create it, or name another."
         )
-    with opened(host, db) as store:
-        made = host.performance_report(store, days, name)
+    made = host.performance_report(looked_at(host, db), days, name)
     if output is None or output == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(made)

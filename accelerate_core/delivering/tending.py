@@ -14,7 +14,7 @@ from ..errors import ConfigError, ErrorInfo
 from ..serial import from_plain
 
 if TYPE_CHECKING:
-    from ..protocols import Store
+    from ..protocols import Records, Store
 
 STATES = ("waiting", "dead", "delivered", "dropped")
 #: What did not arrive and still may.
@@ -43,7 +43,7 @@ FROM outbox_deliveries AS d JOIN outbox_events AS e ON e.key = d.key"""
 
 
 def deliveries(
-    store: Store, states: Sequence[str] = STATES, connector: str | None = None
+    store: Records, states: Sequence[str] = STATES, connector: str | None = None
 ) -> list[Delivery]:
     """Return what is kept in these states, oldest first."""
     terms = [f"state IN ({', '.join('?' for _ in states)})"]
@@ -69,7 +69,7 @@ def deliveries(
     ]
 
 
-def chosen(store: Store, words: Sequence[str]) -> list[Delivery]:
+def chosen(store: Records, words: Sequence[str]) -> list[Delivery]:
     """Return deliveries by number, or by how their key begins; ConfigError for an unknown word."""
     known = deliveries(store)
     found: dict[int, Delivery] = {}

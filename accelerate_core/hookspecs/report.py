@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..markers import hookspec
-from ..protocols import Context, Report, Store
+from ..protocols import Context, Records, Report
 from ..types import RunSummary
 
 
@@ -16,7 +16,7 @@ def report_create(settings: Any, ctx: Context) -> Report:  # type: ignore[empty-
 
 @hookspec(firstresult=True)
 def performance_report(  # type: ignore[empty-body]
-    store: Store, days: float, output_format: str, ctx: Context
+    store: Records, days: float, output_format: str, ctx: Context
 ) -> bytes:
     """Return a report about the last `days` of stored runs, as its file would hold it.
 
@@ -25,5 +25,5 @@ def performance_report(  # type: ignore[empty-body]
 
 
 @hookspec
-def run_notes(summary: RunSummary, store: Store) -> Sequence[str]:  # type: ignore[empty-body]
+def run_notes(summary: RunSummary, store: Records) -> Sequence[str]:  # type: ignore[empty-body]
     """Return what to say of a stored run against its history, a sentence each."""

@@ -5,12 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..markers import hookspec
-from ..protocols import Context, Store, TableSet
+from ..protocols import Context, Records, Store, TableSet
 
 
 @hookspec(firstresult=True)
 def store_create(settings: Any, ctx: Context, tables: Sequence[TableSet]) -> Store:  # type: ignore[empty-body]
     """Open the store, with the tables other plugins contribute; StoreError when that fails."""
+
+
+@hookspec(firstresult=True)
+def store_look(settings: Any, ctx: Context, tables: Sequence[TableSet]) -> Records:  # type: ignore[empty-body]
+    """Return what answers for a store that is there, also while another process writes it."""
 
 
 @hookspec

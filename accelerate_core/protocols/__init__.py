@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .context import Context, DoctorCheck, DoctorFinding, Plugins
 from .deciding import ModelSource, Processor, Recovery, Scheduler
 from .executing import Backend, SessionId, Worker
-from .keeping import Migration, Store, Table, TableSet, Transaction
+from .keeping import Migration, Records, Store, Table, TableSet, Transaction
 from .telling import Analysis, Connector, Receipt, Report
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "Plugins",
     "Processor",
     "Receipt",
+    "Records",
     "Recovery",
     "Report",
     "Scheduler",

@@ -58,20 +58,8 @@ class Transaction(Protocol):
         ...
 
 
-class Store(Protocol):
-    """Remember runs. Thread-safe; a call returns after its commit. StoreError otherwise."""
-
-    def save_run(self, run: RunInfo) -> None:
-        """Insert or update a run, by id."""
-        ...
-
-    def save_connection(self, connection: Connection) -> None:
-        """Insert or update a worker's life, by id."""
-        ...
-
-    def save_measurement(self, measurement: Measurement) -> int:
-        """Insert one measurement and return its row id."""
-        ...
+class Records(Protocol):
+    """Answer what was remembered. Thread-safe. StoreError otherwise."""
 
     def runs(self, limit: int = 20) -> Sequence[RunInfo]:
         """Return the latest runs, newest first."""
@@ -86,6 +74,22 @@ class Store(Protocol):
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
         """Run a read-only query."""
+        ...
+
+
+class Store(Records, Protocol):
+    """Remember runs. Thread-safe; a call returns after its commit. StoreError otherwise."""
+
+    def save_run(self, run: RunInfo) -> None:
+        """Insert or update a run, by id."""
+        ...
+
+    def save_connection(self, connection: Connection) -> None:
+        """Insert or update a worker's life, by id."""
+        ...
+
+    def save_measurement(self, measurement: Measurement) -> int:
+        """Insert one measurement and return its row id."""
         ...
 
     def transaction(self) -> contextlib.AbstractContextManager[Transaction]:

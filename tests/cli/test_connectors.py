@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -19,6 +20,7 @@ from accelerate_core.config import load
 from accelerate_core.delivering.outbox import OutboxPlugin, StoredOutbox
 from accelerate_core.errors import ErrorInfo
 from accelerate_core.events import Regression
+from accelerate_core.host import Host
 from accelerate_core.serial import to_plain
 from accelerate_core.testing import samples
 
@@ -212,6 +214,21 @@ def test_the_list_shows_any_text(accel: Accel, tmp_path: Path) -> None:
     rows = json.loads(accel("outbox", "list", "--json").stdout)
     assert [row["error"]["message"] for row in rows] == list(samples.HOSTILE)
     assert {row["state"] for row in rows} == {"dead"}
+
+
+def test_a_list_and_a_report_ask_the_run_that_holds_the_database(
+    accel: Accel, tmp_path: Path
+) -> None:
+    filled(tmp_path, "", "no right")
+    database = tmp_path / "results.duckdb"
+    with contextlib.closing(DuckDbStore.open(database, tables=Host().tables())) as store:
+        store.save_run(samples.run_info())
+        done = accel("outbox", "list", "--json")
+        assert done.returncode == 0 and done.stderr == ""
+        assert [row["state"] for row in json.loads(done.stdout)] == ["waiting", "dead"]
+        assert accel("report", "--list").returncode == 0
+        history = accel("notify", "history")
+        assert history.returncode == 0 and "No rule made anything known." in history.stdout
 
 
 def test_what_was_given_up_is_retried_or_dropped(accel: Accel, tmp_path: Path) -> None:

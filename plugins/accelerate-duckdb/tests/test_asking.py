@@ -14,16 +14,19 @@ import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+import duckdb
 import pytest
-from accelerate_duckdb import client, server, sidecar, wire
+from accelerate_duckdb import DuckDbPlugin, DuckDbSettings, client, server, sidecar, wire
 from accelerate_duckdb.store import DuckDbStore
 from hypothesis import given
 from hypothesis import strategies as st
 
 from accelerate_core.errors import StoreError
+from accelerate_core.protocols import Migration, TableSet
 
 from . import values
 
@@ -91,6 +94,31 @@ def test_a_second_process_is_refused_by_pid_and_may_still_ask(
     let_go.join()
     assert [run.id for run in store.runs()] == ["run-1"]
     store.close()
+
+
+def test_runs_are_told_by_whoever_writes_them_or_by_the_file(
+    path: Path, other_process: subprocess.Popen[str]
+) -> None:
+    look = partial(DuckDbPlugin().store_look, DuckDbSettings(path=str(path)), ctx=None, tables=())
+    asked = look()
+    beside = asked.runs(), asked.summary("run-1")
+    say_goodbye(other_process)
+    other_process.wait()
+    assert (asked.runs(), asked.summary("run-1")) == beside
+    assert beside[1].run == beside[0][0] == values.RUN and len(beside[1].measurements) == 1
+
+
+def test_what_a_file_lacks_is_brought_before_anyone_looks(path: Path) -> None:
+    DuckDbStore.open(path).close()
+    table = "CREATE TABLE new_rows (number BIGINT); INSERT INTO new_rows VALUES (7);"
+    new = TableSet(namespace="new", migrations=(Migration(version=1, sql=table),))
+    found = DuckDbPlugin().store_look(DuckDbSettings(path=str(path)), None, (new,))
+    assert found.query("FROM new_rows").rows == ((7,),)
+    with pytest.raises(StoreError, match="another program"):
+        foreign = path.with_name("foreign.duckdb")
+        with duckdb.connect(foreign) as connection:
+            connection.execute("CREATE TABLE a (b BIGINT)")
+        DuckDbPlugin().store_look(DuckDbSettings(path=str(foreign)), None, ())
 
 
 def test_a_killed_writers_traces_are_swept_by_the_next_query(

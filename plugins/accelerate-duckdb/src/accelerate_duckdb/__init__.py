@@ -11,7 +11,7 @@ import attrs
 from accelerate_core import hookimpl
 
 if TYPE_CHECKING:
-    from accelerate_core.protocols import Context, Store, TableSet
+    from accelerate_core.protocols import Context, Records, Store, TableSet
 
 __all__ = ["DuckDbPlugin", "DuckDbSettings"]
 
@@ -40,3 +40,15 @@ class DuckDbPlugin:
         from .store import DuckDbStore
 
         return DuckDbStore.open(settings.path, wait_s=settings.wait_s, tables=tables)
+
+    @hookimpl
+    def store_look(
+        self, settings: DuckDbSettings, ctx: Context, tables: Sequence[TableSet]
+    ) -> Records:
+        """Return what answers for the file; one of an older version is brought forward first."""
+        from .recalling import Recalled
+
+        found = Recalled(settings.path, settings.wait_s)
+        if found.lacks(tables):
+            self.store_create(settings, ctx, tables).close()
+        return found

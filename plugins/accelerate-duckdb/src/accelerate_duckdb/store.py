@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from accelerate_core.errors import StoreError
 from accelerate_core.protocols import Table, TableSet, Transaction
-from accelerate_core.types import Connection, Measurement, RunInfo, RunSummary
+from accelerate_core.types import Connection, Measurement, RunInfo
 
 from . import migrations, opening, rows
 from .bulk import insert_rows
 from .reader import Reader
+from .recalling import Recalling
 from .server import QueryServer
 from .writer import Writer, WriteTransaction
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class DuckDbStore:
+class DuckDbStore(Recalling):
     """Remember runs in one file. Thread-safe; a call returns after its commit."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -127,33 +128,6 @@ class DuckDbStore:
             return insert_rows(connection, "webnn_webgpu_performance", found, conflict=conflict)
 
         return self._write(insert)
-
-    def runs(self, limit: int = 20) -> Sequence[RunInfo]:
-        """Return the latest runs, newest first."""
-        found = self.query(
-            "SELECT record FROM runs ORDER BY started_at DESC, sequence DESC LIMIT ?", [limit]
-        )
-        return [rows.from_json(record, RunInfo) for (record,) in found.rows]
-
-    def summary(self, run_id: str) -> RunSummary:
-        """Return one run with all its measurements, in the order they were saved."""
-        run = self.query("SELECT record FROM runs WHERE id = ?", [run_id])
-        if not run.rows:
-            raise StoreError(
-                f"there is no run {run_id!r}",
-                where=str(self._path),
-                accepted=[known.id for known in self.runs(5)],
-                hint='List them: accel query "SELECT id, name, started_at FROM runs"',
-            )
-        found = self.query(
-            "SELECT record FROM webnn_webgpu_performance"
-            " WHERE run_id = ? AND again_of IS NULL ORDER BY id",
-            [run_id],
-        )
-        return RunSummary(
-            run=rows.from_json(run.rows[0][0], RunInfo),
-            measurements=tuple(rows.from_json(record, Measurement) for (record,) in found.rows),
-        )
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
         """Run one read-only statement on what is committed."""

@@ -104,14 +104,13 @@ def history(
 
     Exit code: 0, 2 usage, 1 when the database cannot be used.
     """
-    from accelerate_core.cli.database import opened
+    from accelerate_core.cli.database import looked_at
     from accelerate_core.cli.output import print_json
     from accelerate_core.host import Host
 
     from .history import read, show
 
-    with opened(Host(), db) as store:
-        rows = read(store, limit)
+    rows = read(looked_at(Host(), db), limit)
     if as_json:
         print_json(rows)
     else:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accelerate_core.protocols import Store
+    from accelerate_core.protocols import Records
 
 #: What the outbox has forgotten was delivered long ago.
 _LATEST = r"""
@@ -39,7 +39,7 @@ SELECT * FROM (
 """
 
 
-def read(store: Store, limit: int) -> list[dict[str, Any]]:
+def read(store: Records, limit: int) -> list[dict[str, Any]]:
     """Return the latest groups of alerts, oldest first, as JSON data."""
     found = store.query(_LATEST, [limit])
     rows = [dict(zip(found.columns, map(_plain, row), strict=True)) for row in found.rows]
