@@ -54,7 +54,7 @@ class Host(Asking):
         self._disabled = frozenset(disabled)
         self._settings = settings or {}
         self._where = where
-        self._sources: dict[str, ModelSource] | None = None
+        self._sources: Mapping[str, ModelSource] | None = None
         self.problems: list[Problem] = []
         for family in CORE_FAMILIES:
             self.add_family(family)
@@ -207,40 +207,14 @@ class Host(Asking):
             if family not in self._collected:
                 self._collected.add(family)
                 for name in self.names(family):
-                    try:
-                        self.plugin(family, name)
-                    except AccelerateError as error:
-                        problem = error if isinstance(error, PluginError) else PluginError(str(error))
-                        self.problems.append(Problem(self._family(family).group, name, problem))
-                        _log.warning("skipped %s %r: %s", family, name, error)
+                    self._load_or_note(family, name)
             return tuple(name for of, name in self._loaded if of == family)
 
     def sources(self) -> Mapping[str, ModelSource]:
         """Return the model sources by scheme, from every installed one."""
         with self._lock:  # models are resolved in threads, several at once
             if self._sources is None:
-                self.collect("models")
-                sources: dict[str, ModelSource] = {}
-                owners: dict[str, str] = {}
-                for (family, name), plugin in sorted(self._loaded.items(), key=lambda item: item[0]):
-                    if family != "models":
-                        continue
-                    source = self.create(
-                        "models",
-                        name,
-                        self._settings.get(f"sources.{name}"),
-                        where=f"{self._where} [sources.{name}]",
-                    )
-                    for scheme in self._only("model_schemes", plugin)():
-                        for one in (scheme,) if isinstance(scheme, str) else scheme:
-                            if one in owners:
-                                raise PluginError(
-                                    f"the scheme {one!r} is claimed by {owners[one]!r} and {name!r}",
-                                    hint=f'Disable one: disabled = ["{name}"]',
-                                )
-                            owners[one] = name
-                            sources[one] = source
-                self._sources = sources
+                self._sources = self._make_sources()
             return self._sources
 
     def source(self, reference: str) -> ModelSource:
@@ -272,6 +246,38 @@ class Host(Asking):
         return spec
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _load_or_note(self, family: str, name: str) -> None:
+        try:
+            self.plugin(family, name)
+        except AccelerateError as error:
+            problem = error if isinstance(error, PluginError) else PluginError(str(error))
+            self.problems.append(Problem(self._family(family).group, name, problem))
+            _log.warning("skipped %s %r: %s", family, name, error)
+
+    def _make_sources(self) -> Mapping[str, ModelSource]:
+        self.collect("models")
+        sources: dict[str, ModelSource] = {}
+        owners: dict[str, str] = {}
+        for (family, name), plugin in sorted(self._loaded.items(), key=lambda item: item[0]):
+            if family != "models":
+                continue
+            source = self.create(
+                "models",
+                name,
+                self._settings.get(f"sources.{name}"),
+                where=f"{self._where} [sources.{name}]",
+            )
+            for scheme in self._only("model_schemes", plugin)():
+                for one in (scheme,) if isinstance(scheme, str) else scheme:
+                    if one in owners:
+                        raise PluginError(
+                            f"the scheme {one!r} is claimed by {owners[one]!r} and {name!r}",
+                            hint=f'Disable one: disabled = ["{name}"]',
+                        )
+                    owners[one] = name
+                    sources[one] = source
+        return sources
 
     def _family(self, name: str) -> Family:
         if name not in self._families:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,26 @@ def test_a_reference_without_a_known_scheme_says_which_there_are(
     assert "file:..." in caught.value.info.accepted
     with pytest.raises(ModelError, match=f"Did you mean dir:{tmp_path}"):
         host.resolve_model(str(tmp_path))
+
+
+def test_threads_that_ask_at_once_get_all_sources(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models are resolved in threads: who came second saw what was loaded until then."""
+    load, loads, is_answered = loading.load, threading.Event(), threading.Event()
+
+    def load_slowly(*given: Any) -> Any:
+        loads.set()
+        is_answered.wait(0.1)
+        return load(*given)
+
+    monkeypatch.setattr(loading, "load", load_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(host.sources)
+        assert loads.wait(10)
+        second = pool.submit(host.sources)
+        second.add_done_callback(lambda _: is_answered.set())
+        assert {"file", "dir", "package"} <= set(second.result(10)) == set(first.result(10))
 
 
 def test_two_hosts_share_nothing(tmp_path: Path, install: Any) -> None:
