@@ -92,14 +92,15 @@ def test_arrivals_are_counted_from_when_they_were_due(measured: Any) -> None:
 
 
 def test_the_highest_rate_is_looked_for_and_every_trial_kept(measured: Any) -> None:
-    (row,) = measured(scenario="server", rate="max", latency_bound="20ms", repeats=40, budget="3s")
+    words = {"scenario": "server", "rate": "max", "latency_bound": "100ms", "repeats": 40}
+    (row,) = measured(**words, budget="3s")
     tried = row.sampling.trials
     held = [one.rate for one in tried if one.holds]
     assert len(tried) >= 2 and held
     # The last may be one that the end of the time cut short.
     assert row.sampling.rate == row.throughput_items_per_second
     assert row.sampling.rate in (max(held), max(held[:-1], default=None))
-    assert row.cell.scenario.rate is None and "server max within 20 ms" in str(row.cell)
+    assert row.cell.scenario.rate is None and "server max within 100 ms" in str(row.cell)
 
 
 def test_a_bound_that_no_rate_keeps_is_a_row_without_a_speed(measured: Any) -> None:
@@ -109,11 +110,21 @@ def test_a_bound_that_no_rate_keeps_is_a_row_without_a_speed(measured: Any) -> N
     assert row.sampling.rate == min(one.rate for one in row.sampling.trials)
 
 
-async def test_a_rate_that_time_cut_short_beats_none_that_was_tried_to_its_end() -> None:
+async def test_a_rate_that_time_cut_short_beats_none_that_was_tried_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     answer = SimpleNamespace(latency_ms=20.0, connection=SimpleNamespace(id="cpu"))
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
 
     async def submit() -> Any:
         return answer
+
+    async def sleep(delay_s: float) -> None:
+        await asyncio.sleep(0)
+        clock.now += delay_s
+
+    monkeypatch.setattr(scenarios, "time", clock)
+    monkeypatch.setattr(scenarios, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
 
     # Alone it takes 20 ms: 50 a second are tried for 2 s, then 100, until the time is over.
     made = {
@@ -217,7 +228,9 @@ def test_other_processes_are_seen_and_our_own_are_not() -> None:
     foreign = noise.between(before, noise.moment())
     assert foreign.other_cores is not None and foreign.other_cores > 0.2
     before = noise.moment()
-    subprocess.run([sys.executable, "-c", burn.format(0.5)], check=True)
+    subprocess.run(
+        [sys.executable, "-c", burn.replace("monotonic", "process_time").format(0.5)], check=True
+    )
     after = noise.moment()
     assert after.own_s - before.own_s > 0.1
     nobody = attrs.evolve(before, at_s=before.at_s + 2, busy_s=before.busy_s + 1.5)
