@@ -68,7 +68,8 @@ def test_each_scenario_is_a_cell_and_a_series_of_its_own(measured: Any) -> None:
     assert single.throughput_items_per_second == pytest.approx(1e3 / single.latency_ms)
     assert multi.throughput_items_per_second == pytest.approx(3e3 / multi.latency_ms)
     # A group's latency is that of its last answer.
-    assert len(multi.samples_ms) == 30 and len(multi.inference_samples_ms) == 90
+    # More than asked for, where what looked like a warm-up and was made good was none.
+    assert len(multi.inference_samples_ms) == 3 * len(multi.samples_ms) >= 3 * 30
     # As many requests as arrive in ten bounds, where that is more than `repeats`.
     assert len(server.samples_ms) == server.sampling.trials[0].count == 100
     assert 0.3 <= server.sampling.duration_s <= 5 and server.sampling.rate == 200
