@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 from accelerate_duckdb.store import DuckDbStore
+from accelerate_notify.alerts import about
+from accelerate_notify.sample import SEVERITIES, Sample
+from accelerate_notify.settings import KNOWN
 
 from accelerate_core.cli import main
 from accelerate_core.delivering.outbox import StoredOutbox
@@ -124,13 +127,35 @@ def test_it_shows_times_by_the_clock_of_the_rules_and_what_follows(
     assert json.loads(shown)["sent"] == {"hook": "sent"} and len(workflow.posted) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "severity"), [(kind, one) for kind, known in SEVERITIES.items() for one in known]
+)
+def test_what_it_makes_up_has_all_that_rules_can_ask_for(kind: str, severity: str) -> None:
+    sample = Sample(kind=kind, severity=severity, branch="main")
+    alert = about(sample.event(), lambda _: sample.run)
+    assert (alert.kind, alert.severity, alert.status) == (kind, severity, "open")
+    assert all(getattr(alert, word) for word in KNOWN[kind])
+
+
+def test_it_makes_up_what_the_rules_are_about(notify: Shown) -> None:
+    lost = FILE.replace('where = { model = "bert*" }\non = ["regression"]', 'on = ["worker_lost"]')
+    Path("pipeline.toml").write_text(lost)
+    assert "is well again: 15 → 10" in notify("test", "pipeline.toml", "--fixed")[1]
+    code, shown, _ = notify("test", "pipeline.toml", "--rule", "2")
+    assert code == 0 and "webgpu:chromium was lost" in shown
+    code, shown, _ = notify("test", "pipeline.toml", "--on", "run_failed", "--severity", "critical")
+    assert code == 0 and "notify, on call: to hook, at once" in shown
+    _, shown, _ = notify("test", "--help")
+    assert all(kind in shown for kind in KNOWN)
+
+
 def test_it_sends_what_is_marked_as_a_test(notify: Shown, workflow: Workflow) -> None:
     for number in (1, 2):
         code, shown, _ = notify("test", "pipeline.toml", "--to", "hook")
         assert code == 0 and "hook: sent" in shown
         assert len(workflow.posted) == number
     assert all("Test: " in one and " of tiny on " in one for one in workflow.posted)
-    assert all("This is a test: nothing became worse." in one for one in workflow.posted)
+    assert all("This is a test: it did not happen." in one for one in workflow.posted)
 
 
 def test_what_cannot_be_sent_is_an_error_and_keeps_no_other_from_it(
@@ -152,7 +177,12 @@ def test_what_cannot_be_sent_is_an_error_and_keeps_no_other_from_it(
         (["--rule", "4"], "no rule is called '4'"),
         (["--to", "hok"], "no connector that can be told has the id 'hok'"),
         (["--to", "notify"], "no connector that can be told has the id 'notify'"),
-        (["--severity", "majr"], "no severity is called 'majr'"),
+        (["--severity", "majr"], "a regression is never 'majr'"),
+        (["--on", "worker_lost", "--severity", "critical"], "a worker_lost is never 'critical'"),
+        (["--on", "worker-lost"], "rules are about no 'worker-lost'"),
+        (["--on", "run_failed", "--metric", "latency_ms"], "not known of run_failed"),
+        (["--on", "run_started", "--fixed"], "--fixed: that is not known of run_started"),
+        (["--on", "worker_lost", "--model", "bert"], "not known of worker_lost"),
         (["--change", "half"], "'half' is no change"),
         (["--change", "nan"], "'nan' is no change"),
         (["--change", "-100%"], "'-100%' is no change"),

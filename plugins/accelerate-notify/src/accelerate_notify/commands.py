@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from accelerate_core.errors import ErrorInfo
     from accelerate_core.events import Notification
     from accelerate_core.protocols import Connector
+    from accelerate_core.types import Target
 
     from .notifier import Notifier, Preview
+    from .settings import Rule
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -32,6 +34,16 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 @app.command()
 def test(
     file: Annotated[Path, typer.Argument(help="Pipeline file (TOML).", metavar="FILE")],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="KIND",
+            help="What happens: regression, run_failed, run_finished, run_started,"
+            " measurement_stored or worker_lost. By default a regression if a rule is about those,"
+            " else what the first rule is about.",
+        ),
+    ] = None,
     rule: Annotated[
         str | None, typer.Option(help="Only this rule, by name or number.", metavar="RULE")
     ] = None,
@@ -41,13 +53,23 @@ def test(
     ] = None,
     model: Annotated[str | None, typer.Option(help="By default the file's first.")] = None,
     target: Annotated[str | None, typer.Option(help="By default the file's first.")] = None,
-    metric: Annotated[str, typer.Option(help="What became worse.")] = "latency_ms",
-    severity: Annotated[str, typer.Option(help="minor, major or critical.")] = "major",
-    change: Annotated[str, typer.Option(help="50% is half as much more.")] = "50%",
+    metric: Annotated[
+        str | None, typer.Option(help="What became worse.", show_default="latency_ms")
+    ] = None,
+    severity: Annotated[
+        str | None,
+        typer.Option(help="Of those that the kind can have; by default its usual one."),
+    ] = None,
+    change: Annotated[
+        str | None, typer.Option(help="50% is half as much more.", show_default="50%")
+    ] = None,
+    is_fixed: Annotated[
+        bool, typer.Option("--fixed", help="The regression is gone again.")
+    ] = False,
     branch: Annotated[str | None, typer.Option(help="Branch of the project.")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Make up a regression, and show which rules are about it and what they would say, to whom.
+    """Make up an event, and show which rules are about it and what they would say, to whom.
 
     Nobody is told, unless --to names them.
 
@@ -56,37 +78,43 @@ def test(
     from accelerate_core.assembly import kinds_of, make_connectors, make_host
     from accelerate_core.cli.output import print_error, print_json
     from accelerate_core.config import load
-    from accelerate_core.types import RunInfo
 
-    from . import sample
+    from .sample import Sample
 
     config = load(file)
-    _check_severity(severity)
-    event = sample.regression(
-        model=model or _first_model(config),
-        target=_target(target) if target else _first_target(config),
-        metric=metric,
-        severity=severity,
-        change=_change(change),
-    )
-    run = RunInfo(id="test", started_at=event.at, ci={"branch": branch} if branch else {})
     tables = make_connectors(config, make_host(config))
     made = {name: one for name, (one, _) in tables.items()}
     with contextlib.ExitStack() as stack:
         for one in made.values():
             stack.callback(one.close)
         notifiers = _notifiers(made, file)
+        rules = _chosen(notifiers, rule, file)
+        kind = _kind(kind, [one for _, one in rules])
+        words = {"model": model, "metric": metric, "change": change, "status": is_fixed or None}
+        _check_known(kind, {word for word, value in words.items() if value is not None})
+        sample = Sample(
+            kind=kind,
+            severity=_severity(kind, severity),
+            model=model or _first_model(config),
+            target=_target(target or _first_target(config)),
+            metric=metric or "latency_ms",
+            change=_change(change or "50%"),
+            is_fixed=is_fixed,
+            branch=branch,
+        )
+        event = sample.event()
         found = [
             (name, preview)
             for name, one in notifiers.items()
-            for preview in _chosen(list(one.preview(event, run)), rule, file)
+            for preview in one.preview(event, sample.run)
+            if (name, preview.rule) in {(other, chosen.name) for other, chosen in rules}
         ]
         fitting = next((one.message for _, one in found if one.message), None)
         sent, failed = _send(made, fitting, to, file) if to and fitting else ({}, {})
     if as_json:
-        rules = [_plain(name, one) for name, one in found]
+        plain = [_plain(name, one) for name, one in found]
         failures = {name: info.message for name, info in failed.items()}
-        print_json({"rules": rules, "sent": sent, "failed": failures})
+        print_json({"rules": plain, "sent": sent, "failed": failures})
     else:
         _print(found, sent, {name for name, one in tables.items() if event.kind in kinds_of(*one)})
     for info in failed.values():
@@ -117,17 +145,49 @@ def history(
         show(rows)
 
 
-def _check_severity(severity: str) -> None:
+def _kind(kind: str | None, rules: Sequence[Rule]) -> str:
+    """Return the kind that is wanted, or the one that fits these rules."""
     from accelerate_core.errors import ConfigError, did_you_mean
 
-    accepted = ("minor", "major", "critical")
-    if severity not in accepted:
+    from .settings import KNOWN
+
+    if kind is None:
+        usual = "regression"
+        return usual if any(usual in rule.on for rule in rules) else rules[0].on[0]
+    if kind not in KNOWN:
         raise ConfigError(
-            f"no severity is called {severity!r}",
+            f"rules are about no {kind!r}",
+            where="--on",
+            accepted=tuple(KNOWN),
+            hint=did_you_mean(kind, KNOWN),
+        )
+    return kind
+
+
+def _check_known(kind: str, words: Collection[str]) -> None:
+    from accelerate_core.errors import ConfigError
+
+    from .settings import KNOWN
+
+    for word in sorted(set(words) - KNOWN[kind]):
+        option = "--fixed" if word == "status" else f"--{word}"
+        raise ConfigError(f"{option}: that is not known of {kind}", where=f"--on {kind}")
+
+
+def _severity(kind: str, severity: str | None) -> str:
+    from accelerate_core.errors import ConfigError, did_you_mean
+
+    from .sample import SEVERITIES
+
+    accepted = SEVERITIES[kind]
+    if severity not in (None, *accepted):
+        raise ConfigError(
+            f"a {kind} is never {severity!r}",
             where="--severity",
             accepted=accepted,
-            hint=did_you_mean(severity, accepted),
+            hint=did_you_mean(str(severity), accepted),
         )
+    return severity or accepted[0]
 
 
 def _change(text: str) -> float:
@@ -140,12 +200,12 @@ def _change(text: str) -> float:
     raise ConfigError(f"{text!r} is no change", where="--change", accepted=("50%", "-20%", "0.5"))
 
 
-def _target(text: str) -> str:
+def _target(text: str) -> Target:
     from accelerate_core.errors import ConfigError
     from accelerate_core.types import Target
 
     try:
-        return str(Target.parse(text))
+        return Target.parse(text)
     except ConfigError as error:
         raise ConfigError(
             error.info.message,
@@ -181,22 +241,26 @@ def _notifiers(made: dict[str, Connector], file: Path) -> dict[str, Notifier]:
     return found
 
 
-def _chosen(previews: list[Preview], rule: str | None, file: Path) -> list[Preview]:
+def _chosen(notifiers: dict[str, Notifier], word: str | None, file: Path) -> list[tuple[str, Rule]]:
+    """Return the rules that a name, or else a number, means, each with its connector's id."""
     from accelerate_core.errors import ConfigError, did_you_mean
 
-    names = [one.rule for one in previews]
-    if rule is None:
-        return previews
-    if rule in names:
-        return [previews[names.index(rule)]]
-    if rule.isdecimal() and 1 <= int(rule) <= len(previews):
-        return [previews[int(rule) - 1]]
-    raise ConfigError(
-        f"no rule is called {rule!r}",
-        where=str(file),
-        accepted=names,
-        hint=did_you_mean(rule, names),
-    )
+    every = [
+        (number, name, rule)
+        for name, one in notifiers.items()
+        for number, rule in enumerate(one.rules, 1)
+    ]
+    named = [(name, rule) for _, name, rule in every if word in (None, rule.name)]
+    found = named or [(name, rule) for number, name, rule in every if str(number) == word]
+    if not found:
+        names = [rule.name for _, _, rule in every]
+        raise ConfigError(
+            f"no rule is called {word!r}",
+            where=str(file),
+            accepted=names,
+            hint=did_you_mean(str(word), names),
+        )
+    return found
 
 
 def _send(
@@ -233,7 +297,7 @@ def _send(
             id=f"test-{uuid.uuid4().hex[:12]}",
             to=(name,),
             title=f"Test: {message.title}",
-            text=f"This is a test: nothing became worse.\n{message.text}".strip(),
+            text=f"This is a test: it did not happen.\n{message.text}".strip(),
         )
         try:
             receipt = made[name].deliver(told)

@@ -71,6 +71,11 @@ class Notifier:
         self._is_closed = False
 
     @property
+    def rules(self) -> Sequence[Rule]:
+        """Its rules in their order, each with its name."""
+        return tuple(self._rules.values())
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of events that its rules are about."""
         return tuple(dict.fromkeys(kind for rule in self._rules.values() for kind in rule.on))

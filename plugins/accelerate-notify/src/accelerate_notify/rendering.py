@@ -102,8 +102,8 @@ class Renderer:
     def _try(self) -> None:
         assert self._own is not None
         for name, path in self._paths.items():
-            # About one thing, and about several, of which little is known.
-            for alerts in ((sample.regression(),), (sample.regression(), sample.lost_worker())):
+            # About one thing, and about several, of some of which little is known.
+            for alerts in ((sample.regression(),), sample.every_kind()):
                 shown = tuple(about(one, lambda _: None) for one in alerts)
                 try:
                     _filled(self._own, name, _words(shown, "rule 1", 7200.0))
