@@ -42,6 +42,7 @@ from .measuring.matrix import concrete
 from .metrics import JobMetrics, Metrics, Requests, WorkerMetrics
 from .observers import Bus
 from .protocols import Backend, Store
+from .running.lives import Lives
 from .running.runner import Runner
 from .running.work import Answer, Work
 from .sessions.handles import AsyncSession, open_session
@@ -75,11 +76,12 @@ class AsyncAccelerator:
         self._backends: dict[str, Backend] = {}
         self._runner: Runner | None = None
         self._store: Store | None = None
-        self._saving: set[asyncio.Task[None]] = set()
+        self._lives: Lives | None = None
         self._requests = Requests()
         self._bus: Bus | None = None
         self._durable: DurableRequests | None = None
         self._open = contextlib.AsyncExitStack()
+        self._initializing = asyncio.Lock()
         self._is_closed = False
         self._run = RunInfo(
             id=uuid.uuid4().hex, started_at=datetime.now(UTC), name="api", host=provenance.machine()
@@ -87,15 +89,19 @@ class AsyncAccelerator:
 
     async def initialize(self) -> None:
         """Create the backends and the store; called by `async with`, safe to call twice."""
-        if self._is_closed:
-            raise ConfigError(CLOSED)
-        if self._runner is not None:
-            return
+        async with self._initializing:  # who asks for a model calls it, several at once
+            if self._is_closed:
+                raise ConfigError(CLOSED)
+            if self._runner is None:
+                await self._initialize()
+
+    async def _initialize(self) -> None:
         config, host = self._config, self._host
         # Backends come with the first model that asks: only what is used is imported.
         check_tables(config, host)
         scheduler, recovery = make_scheduler(config, host), make_recovery(config, host)
         self._store = await asyncio.to_thread(make_store, config, host)
+        self._lives = Lives(self._store.save_connection)
         await asyncio.to_thread(self._store.save_run, self._run)
         self._bus = make_bus(host, self._store)
         self._runner = Runner(
@@ -261,7 +267,8 @@ class AsyncAccelerator:
         if self._bus is not None:
             await asyncio.to_thread(self._bus.close)
         if self._store is not None:
-            await asyncio.gather(*self._saving)
+            assert self._lives is not None
+            await self._lives.settled()
             finished = attrs.evolve(self._run, finished_at=datetime.now(UTC))
             await asyncio.to_thread(self._store.save_run, finished)
             await asyncio.to_thread(self._store.close)
@@ -373,11 +380,6 @@ class AsyncAccelerator:
         return tuple(str(problem.error) for problem in self._host.problems)
 
     def _observe(self, event: events.Event) -> None:
-        assert self._bus is not None
+        assert self._bus is not None and self._lives is not None
         self._bus.send(event)
-        if isinstance(event, events.WorkerStarted | events.WorkerGone) and event.connection:
-            assert self._store is not None
-            saving = asyncio.ensure_future(
-                asyncio.to_thread(self._store.save_connection, event.connection)
-            )
-            self._saving.add(saving)
+        self._lives.tell(event)

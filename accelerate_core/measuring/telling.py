@@ -15,6 +15,7 @@ import attrs
 from .. import events
 from ..assembly import Assembly
 from ..errors import AccelerateError, ErrorInfo
+from ..running.lives import Lives
 from ..secrets import redacted
 from ..types import RunSummary
 
@@ -33,7 +34,7 @@ class Teller:
         self._assembly = assembly
         self._observer = observer
         self._link = link
-        self._saving: set[asyncio.Task[Any]] = set()
+        self._lives = Lives(assembly.store.save_connection)
 
     async def store(self, save: Callable[[], Any], *told: events.Event) -> None:
         """Store something and what connectors are told of it as one; then tell observers."""
@@ -55,19 +56,14 @@ class Teller:
 
     def tell(self, event: events.Event) -> None:
         """Tell observers of an event; a worker's life is stored."""
-        if isinstance(event, events.WorkerStarted | events.WorkerGone) and event.connection:
-            saving = asyncio.ensure_future(
-                asyncio.to_thread(self._assembly.store.save_connection, event.connection)
-            )
-            self._saving.add(saving)
-            saving.add_done_callback(self._saved)
+        self._lives.tell(event)
         self._assembly.bus.send(event)
         if self._observer is not None:
             self._observer(event)
 
     async def settled(self) -> None:
         """Wait until workers' lives are stored; raise what failed."""
-        await asyncio.gather(*self._saving)
+        await self._lives.settled()
 
     async def flush(self) -> None:
         """Wait until observers saw everything, and connectors what can be delivered now."""
@@ -99,8 +95,3 @@ class Teller:
 
     def _linked(self, event: _E) -> _E:
         return attrs.evolve(event, link=event.link or self._link)
-
-    def _saved(self, task: asyncio.Task[Any]) -> None:
-        # A failed save stays, so that `settled` raises it.
-        if not task.cancelled() and task.exception() is None:
-            self._saving.discard(task)

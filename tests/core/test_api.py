@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelerate_core import Accelerator, AsyncAccelerator
+from accelerate_core import Accelerator, AsyncAccelerator, api
 from accelerate_core.assets import AssetStore
 from accelerate_core.errors import BackendUnavailable, ConfigError, ModelError, Unsupported
+from accelerate_core.memory_store import MemoryStore
 from accelerate_core.testing.models import tiny_matmul
+from accelerate_core.types import Connection
 
 
 @pytest.fixture
@@ -133,6 +136,41 @@ def test_a_closed_accelerator_says_so(onnx: str, folders: Any) -> None:
     accelerator.close()
     with pytest.raises(ConfigError, match="closed"):
         model(ones(model))
+
+
+async def test_models_asked_for_at_once_share_one_fleet_and_one_store(
+    onnx: str, folders: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores: list[object] = []
+    monkeypatch.setattr(api, "make_store", lambda *_: stores.append(1) or MemoryStore())
+    accelerator = AsyncAccelerator(**folders)
+    first, second = await asyncio.gather(
+        accelerator.accelerate_model(onnx), accelerator.accelerate_model(onnx)
+    )
+    assert len(stores) == 1
+    await asyncio.gather(first(ones(first)), second(ones(second)))
+    assert [one.id for one in accelerator.get_health_status().workers] == ["cpu-1"]
+    await accelerator.close()
+
+
+async def test_a_life_that_ended_is_stored_last(
+    onnx: str, folders: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the thread that stores its beginning is late."""
+    ended, stored = threading.Event(), []
+
+    class Late(MemoryStore):
+        def save_connection(self, connection: Connection) -> None:
+            if connection.duration_s is None:
+                ended.wait(0.1)
+            stored.append(connection.duration_s)
+            ended.set()
+
+    monkeypatch.setattr(api, "make_store", lambda *_: Late())
+    async with AsyncAccelerator(**folders) as accelerator:
+        await accelerator.accelerate_model(onnx)
+    first, last = stored
+    assert first is None and last is not None
 
 
 async def test_the_asynchronous_twin(onnx: str, folders: Any, tmp_path: Path) -> None:
