@@ -11,6 +11,8 @@ import pytest
 from accelerate_insights import detecting
 from accelerate_insights.detecting import judging, synthetic
 from accelerate_insights.detecting.cleaning import clean
+from accelerate_insights.detecting.confirming import confirm
+from accelerate_insights.detecting.likelihood import shift
 from accelerate_insights.detecting.limits import limits
 from accelerate_insights.detecting.shift import ShiftDetector
 from accelerate_insights.testing import DetectorContract
@@ -56,6 +58,8 @@ def test_what_was_found_is_found_again_when_more_points_come() -> None:
 def test_a_constant_series_changes_when_a_new_value_lasts_and_not_for_one_outlier() -> None:
     (finding,) = detecting.find([series([10.0] * 30 + [11.0] * 8)])
     assert (finding.change.index, finding.change.before, finding.change.after) == (30, 10.0, 11.0)
+    seen = finding.series.points[finding.change.evidence["seen_index"]]
+    assert finding.detected_at == seen.at > finding.series.points[30].at
     assert detecting.find([series([10.0] * 30 + [20.0] + [10.0] * 30)]) == []
     assert detecting.find([series([10.0] * 30 + [10.3] * 30)]) == []  # less than the least effect
 
@@ -153,6 +157,23 @@ def test_intervals_hold_the_truth() -> None:
     ]
     assert len(held) >= 48
     assert np.mean(held) >= 0.8  # of 404 it was 94.5%; of fifty, chance takes its part
+
+
+def test_an_interval_is_as_wide_as_it_says() -> None:
+    logs = np.log(synthetic.batch((TUNING, 10), 1000, df=4).values)
+    logs[:, -30:] += np.log1p(0.2)
+    found = shift(list(logs[:, -80:]), np.full(1000, 30), 0.0025)
+    held = np.abs(found.delta - np.log1p(0.2)) <= 1.96 * found.error
+    assert 0.92 <= np.mean(held) <= 0.97
+
+
+def test_a_wider_spread_about_the_same_median_is_not_confirmed() -> None:
+    steady = 10 + 0.05 * (np.arange(30) * 7 % 11 - 5)
+    slower, restless = np.full(8, 11.0), 10 + np.tile((1.0, -1.0), 4)
+    real = confirm(np.log(np.concatenate([steady, slower])), 30, 0.0025)
+    assert real is not None and (real.kernel, real.pelt) == (30, 30)
+    # KernelCPD sees another distribution, PELT no other median.
+    assert confirm(np.log(np.concatenate([steady, restless])), 30, 0.0025) is None
 
 
 def test_rarer_scores_are_less_likely() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from accelerate_insights.gate.sides import Stored, changed, side, stored
 from accelerate_insights.gate.spread import Spread
 from accelerate_insights.gate.verdicts import compare as judged
 from accelerate_insights.reading import Database
+from click.testing import Result
 from typer.testing import CliRunner
 
 from accelerate_core.errors import AccelerateError, ConfigError, ErrorInfo, StoreError
@@ -83,6 +85,17 @@ def test_without_earlier_runs_a_start_may_be_all_the_difference() -> None:
     assert row(measured(), new, spreads=known).verdict is Verdict.WORSE
 
 
+@pytest.mark.parametrize("factor", [0.97, 1.03])
+def test_what_may_be_a_change_either_way_is_not_the_same(factor: float) -> None:
+    """The interval reaches over the smallest change that counts on one side only."""
+    spreads = {(measured().series_key, "latency_ms"): Spread(0.016, 30)}
+    new = measured(samples_ms=tuple(one * factor for one in LEVEL))
+    found = row(measured(), new, spreads=spreads)
+    assert found.low is not None and found.high is not None
+    assert (found.low < -0.05) == (factor < 1) and (found.high > 0.05) == (factor > 1)
+    assert found.verdict is Verdict.UNDECIDED and found.runs == 30
+
+
 @pytest.mark.parametrize("deviation", [0.1, 9.0, 1e9])
 def test_runs_that_differ_wildly_leave_the_interval_unknown(deviation: float) -> None:
     spreads = {(measured().series_key, "latency_ms"): Spread(deviation, 3)}
@@ -137,14 +150,20 @@ def test_what_no_longer_works_is_worse(
 
 def test_cells_of_one_run_are_listed_and_the_worst_comes_first() -> None:
     found = compare(
-        run(measured(1), measured(2), measured(3)),
-        run(measured(2), measured(3, samples_ms=SLOWER), measured(4)),
+        run(measured(1), *(measured(number) for number in range(2, 6))),
+        run(
+            measured(2),
+            measured(3, samples_ms=tuple(one * 0.8 for one in LEVEL)),
+            measured(4, samples_ms=LEVEL[:2]),
+            measured(5, samples_ms=SLOWER),
+            measured(6),
+        ),
     )
-    assert [one.verdict for one in found.rows] == [Verdict.WORSE, Verdict.SAME]
+    assert [one.verdict for one in found.rows] == ["worse", "undecided", "better", "same"]
     assert found.verdict is Verdict.WORSE
     assert [one.batch_size for one in found.only_old] == [1]
-    assert [one.batch_size for one in found.only_new] == [4]
-    assert [one.cell.batch_size for one in intervals(found)] == [3, 2]
+    assert [one.batch_size for one in found.only_new] == [6]
+    assert [one.cell.batch_size for one in intervals(found)] == [5, 3, 2]
 
 
 def test_every_test_has_its_share_of_alpha() -> None:
@@ -156,12 +175,16 @@ def test_every_test_has_its_share_of_alpha() -> None:
     ).rows
     assert one.low is not None and alone.low is not None and one.low < alone.low
     assert [each.metric for each in two] == ["inference_time_ms", "latency_ms"]
+    assert two[1].low is not None and two[1].low < alone.low  # tests are counted, not cells
 
 
 def test_what_else_changed_is_noted() -> None:
-    worker = attrs.evolve(samples.worker_info(), browser_version="157.0")
+    worker = attrs.evolve(samples.worker_info(), browser_version="157.0", threads=3)
     found = compare(run(measured()), run(measured(worker=worker)))
-    assert found.notes == ("webgpu/ort:chromium: browser version 156.0.1 -> 157.0",)
+    assert found.notes == (
+        "webgpu/ort:chromium: browser version 156.0.1 -> 157.0",
+        f"webgpu/ort:chromium: threads {samples.worker_info().threads} -> 3",
+    )
     simulated = attrs.evolve(worker, is_simulated=True)
     found = compare(run(measured(worker=simulated)), run(measured(worker=simulated)))
     assert "SIMULATED" in found.notes[0]
@@ -171,8 +194,13 @@ def test_what_else_changed_is_noted() -> None:
 
 
 def test_different_machines_and_adapters_are_refused_unless_asked_for() -> None:
-    with pytest.raises(ConfigError, match="different machines: cores is 2 and 64"):
-        compare(run(measured(), host={"cores": 2}), run(measured(), host={"cores": 64}))
+    for name, one, other in (
+        ("system", "Linux", "Darwin"),
+        ("processor", "x", "y"),
+        ("cores", 2, 64),
+    ):
+        with pytest.raises(ConfigError, match=f"machines: {name} is {one!r} and {other!r}"):
+            compare(run(measured(), host={name: one}), run(measured(), host={name: other}))
     adapter = attrs.evolve(
         samples.worker_info(),
         adapter=AdapterInfo(vendor="nvidia", architecture="hopper"),
@@ -350,7 +378,7 @@ def test_two_runs_take_turns_also_when_one_fails() -> None:
 
 @pytest.fixture
 def comparison() -> Comparison:
-    hostile = "| <b>@all</b> [x](y)"
+    hostile = "| <b>@all</b> [x](y) `a` _b_ \\"
     named = attrs.evolve(measured(2).cell, model=hostile)
     return compare(
         run(measured(1), measured(2, cell=named), measured(3)),
@@ -364,8 +392,10 @@ def test_a_comment_has_the_verdict_first_and_is_not_led_astray(comparison: Compa
     assert first == "**WORSE: 1 worse, 1 same**"
     shown, _, folded = rest.partition("<details>")
     assert shown.count("\n| ") == 3 and "+20%" in shown
-    assert folded.count("**same**") == 1 and "Only in B" in folded
+    assert folded.count("**same**") == 1
+    assert all(re.search(rf"^- Only in {side}: minilm", folded, re.M) for side in "AB")
     assert "<b>" not in text and "@all" not in text and "\\[x\\]" in text
+    assert "\\`a\\` \\_b\\_ \\\\" in text
     for line in text.splitlines():
         if line.startswith("| ") and "---" not in line:
             assert line.replace("\\|", "").count("|") == 8
@@ -398,3 +428,26 @@ def test_exit_codes_of_what_is_stored(tmp_path: Path) -> None:
     assert said("--strict") == (3, "UNDECIDED: 1 undecided")
     done = CliRunner().invoke(app, ["latest~2", "latest~1", "--db", str(path), "--json"])
     assert (done.exit_code, json.loads(done.output)["verdict"]) == (1, "worse")
+    # What is worse wins over what is undecided, also for who is strict.
+    filled(path, [12.0], inference_samples_ms=SLOWER[:1], samples_ms=SLOWER, first=5)
+    both = ("--metric", "latency_ms", "--metric", "inference_time_ms")
+    assert said("latest~3", "latest", "--strict", *both) == (1, "WORSE: 1 worse, 1 undecided")
+
+
+def test_another_database_is_of_b_and_other_machines_only_where_asked(tmp_path: Path) -> None:
+    path = filled(tmp_path / "r.duckdb", [10.0] * 3, samples_ms=LEVEL)
+    host = {"processor": "y"}
+    other = filled(tmp_path / "b.duckdb", [12.0], samples_ms=SLOWER, name="other", host=host)
+
+    def asked(*words: str) -> Result:
+        return CliRunner().invoke(app, [*words, "--db", str(path)])
+
+    words = ("latest", "latest", "--db-b", str(other))
+    refused = asked(*words)
+    assert isinstance(refused.exception, ConfigError) and "machines" in str(refused.exception)
+    done = asked(*words, "--across-machines")
+    assert done.exit_code == 1 and done.output.splitlines()[-1] == "WORSE: 1 worse"
+    # Refused before minutes are spent: there is no such model.
+    (tmp_path / "p.toml").write_text(PIPELINE)
+    refused = asked("latest", str(tmp_path / "p.toml"))
+    assert isinstance(refused.exception, ConfigError) and "machines" in str(refused.exception)

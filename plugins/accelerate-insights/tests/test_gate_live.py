@@ -93,7 +93,6 @@ def test_a_model_is_not_slower_than_itself(
     assert main(words) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["verdict"] in ("same", "undecided")
-    assert abs(row["change"]) < 0.3
 
 
 def test_a_slower_model_is_found_in_a_browser(

@@ -212,6 +212,10 @@ def test_a_spread_ignores_one_old_change_of_level() -> None:
     spread = of_runs(list(medians))
     assert spread is not None and spread.deviation == pytest.approx(0.03, rel=0.5)
     assert of_runs(list(medians[:2])) is None
+    # What differed long ago says nothing of today.
+    latest = of_runs([*np.exp(rng.standard_normal(30)), *medians[10:], *medians])
+    assert latest is not None and latest.runs == 30
+    assert latest.deviation == pytest.approx(0.03, rel=0.5)
     assert Spread(0.03, 6).half_width(0.01) > Spread(0.03, 30).half_width(0.01)
 
 

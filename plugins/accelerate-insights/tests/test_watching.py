@@ -360,8 +360,9 @@ def test_news_that_all_is_well_is_no_regression_in_print(told: Regression) -> No
 
 
 def test_settings_say_what_fails_a_run(opened: DuckDbStore) -> None:
-    _, (told,) = judge(opened, "run-41", fail_on="minor")
-    assert told.fails_run
+    assert judge(opened, "run-41", min_effect=0.5) == (set(), [])
+    _, (told,) = judge(opened, "run-41", fail_on="critical")
+    assert told.fails_run and told.severity == "critical"
 
 
 def test_a_metric_or_a_detector_nobody_knows_is_refused_before_the_run() -> None:
