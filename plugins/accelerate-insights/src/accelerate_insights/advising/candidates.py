@@ -86,7 +86,7 @@ class Candidate:
 # so is what ran another file of the model, and what ran before its level was found to change.
 _JUDGED = """
 WITH known_runs AS (
-    SELECT run_id, machine, row_number() OVER () AS run FROM machines
+    SELECT run_id, machine, (row_number() OVER ())::INTEGER AS run FROM machines
 ), changed AS (
     SELECT machine, series_key, max(changed_at) AS changed_at
     FROM performance_regressions WHERE metric IN ({names}) GROUP BY ALL
@@ -173,7 +173,8 @@ _SQL = """, tries AS (
         arg_max(engine_version, last) AS engine_version,
         arg_max(device_type, last) AS device_type,
         arg_max(adapter_info, last) AS adapter_info,
-        list(DISTINCT threads) FILTER (is_current AND threads IS NOT NULL) AS threads,
+        -- As an aggregate of its own, DISTINCT made DuckDB go through every group and list twice.
+        list_distinct(list(threads) FILTER (is_current AND threads IS NOT NULL)) AS threads,
         min(first) FILTER (is_current) AS first,
         max(last) FILTER (is_current) AS last,
         {sorted}
@@ -182,7 +183,9 @@ _SQL = """, tries AS (
     -- Order statistics number `k` from either end are an interval of the median at 95% or more:
     -- the binomial's quantile, exact or one too careful. It is one of runs: several measurements
     -- of one run tell little more than one.
-    SELECT *, floor((runs + 1) / 2 - 0.98 * sqrt(runs))::BIGINT AS k FROM measured
+    -- What is left has no lists, which a join would copy.
+    SELECT * EXCLUDE (k{values}), {estimates}
+    FROM (SELECT *, floor((runs + 1) / 2 - 0.98 * sqrt(runs))::BIGINT AS k FROM measured)
 )
 SELECT
     ranked.machine, ranked.is_software, ranked.model, task, ranked.sequence_length,
@@ -190,7 +193,7 @@ SELECT
     ranked.platform, ranked.engine, ranked.browser, ranked.precision, ranked.batch_size,
     runs, measurements, old, wrong, coalesce(tries, ran), coalesce(successes, ran_well),
     relative_l2, tolerance, browser_version, engine_version, device_type, adapter_info,
-    threads, first, last, {estimates}
+    threads, first, last, {numbers}
 FROM ranked LEFT JOIN reliability
     ON reliability.machine = ranked.machine AND reliability.model = ranked.model
     AND reliability.platform = ranked.platform AND reliability.precision = ranked.precision
@@ -207,10 +210,12 @@ _SORTED = """
 
 #: Position in the sorted values of measurements that the k-th of as many runs has.
 _ESTIMATE = """
-    list_median({0}_sorted),
-    CASE WHEN k >= 1 THEN {0}_sorted[greatest(1, k * len({0}_sorted) // runs)] END,
+    {0}_sorted[(len({0}_sorted) + 1) // 2] / 2 + {0}_sorted[len({0}_sorted) // 2 + 1] / 2
+        AS {0}_median,
+    CASE WHEN k >= 1 THEN {0}_sorted[greatest(1, k * len({0}_sorted) // runs)] END AS {0}_low,
     CASE WHEN k >= 1 THEN
-        {0}_sorted[len({0}_sorted) + 1 - greatest(1, k * len({0}_sorted) // runs)] END"""
+        {0}_sorted[len({0}_sorted) + 1 - greatest(1, k * len({0}_sorted) // runs)] END
+        AS {0}_high"""
 
 
 def judged(metrics: Sequence[str], lists: Mapping[str, str], condition: str) -> str:
@@ -242,7 +247,9 @@ def candidates(
     lists = {"runs": "run"} | {name: f"{name}) FILTER (isfinite({name})" for name in metrics}
     sql = judged(metrics, lists, " AND ".join(["timestamp >= ?", *terms])) + _SQL.format(
         sorted=",".join(_SORTED.format(name) for name in metrics),
+        values="".join(f", {name}_sorted" for name in metrics),
         estimates=",".join(_ESTIMATE.format(name) for name in metrics),
+        numbers=", ".join(f"{name}_{end}" for name in metrics for end in ("median", "low", "high")),
     )
     table = results.query(sql, [since, *(name for name in asked.values() if name is not None)])
     return [_candidate(row, metrics) for row in table.rows]
