@@ -250,6 +250,14 @@ def parse(data: Mapping[str, Any], *, where: str = "configuration") -> Config:
 
 def _check_browsers(targets: Sequence[Target], where: str) -> None:
     for target in targets:
+        if target.backend in BROWSERS:
+            ways = [f"{backend}:{target.backend}" for backend in ("wasm", "webgpu", "webnn")]
+            raise ConfigError(
+                f"{str(target)!r} names a browser where a backend belongs",
+                where=where,
+                accepted=("cpu", *ways, "..."),
+                hint=f"Did you mean {ways[1]!r}?",
+            )
         if target.browser not in (None, "*", *BROWSERS):
             raise ConfigError(
                 f"{target.browser!r} is no browser",

@@ -130,7 +130,7 @@ def check(host: Host, plugin: Installed) -> Checked:
             raise plugin.problem
         loaded = _load(host, plugin)
         if plugin.family != COMMANDS:
-            faults += _settings_faults(getattr(loaded, "settings", None))
+            faults += _settings_faults(getattr(loaded, "settings", None), plugin.family)
     except AccelerateError as error:
         return Checked(installed=plugin, faults=(str(error),))
     module = plugin.found.value.partition(":")[0]
@@ -169,11 +169,13 @@ def _open_families(host: Host) -> None:
             continue  # shown where that backend itself is looked at
 
 
-def _settings_faults(kind: Any) -> Sequence[str]:
+def _settings_faults(kind: Any, family: str) -> Sequence[str]:
     if kind is None:
         return ()
     if not (isinstance(kind, type) and attrs.has(kind)):
         return (f"its settings are {kind!r}, not an attrs class",)
+    if family == "connectors":
+        return ()  # nobody can guess an address and a token
     return tuple(
         f"the setting {field.name!r} has no default"
         for field in attrs.fields(kind)
@@ -203,7 +205,8 @@ def _default(field: Any) -> str:
     if field.default is attrs.NOTHING:
         return "required"
     if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
-        return "made by " + getattr(field.default.factory, "__name__", "a function")
+        factory = field.default.factory
+        return repr(factory()) if factory in (dict, list, tuple) else "made when it is used"
     return repr(field.default)
 
 

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import Annotated, Any
 
+import attrs
 import typer
 
 from ..errors import ConfigError
@@ -17,6 +20,8 @@ app = typer.Typer(rich_markup_mode=None)
 #: File and folder names that say nothing about the model in them.
 _GENERIC = ("model", "onnx", "")
 WHERE = "accel bench"
+#: Keys of `[[benchmarks]]` whose option is called otherwise.
+_OPTIONS = {"targets": "on", "batch_sizes": "batch", "precisions": "precision"}
 
 
 @app.command()
@@ -56,7 +61,8 @@ def bench(
         str | None, typer.Option(help="Requests a second, for server; max: the highest in time.")
     ] = None,
     latency_bound: Annotated[
-        str | None, typer.Option(help="How late an answer may be, for server.")
+        str | None,
+        typer.Option(metavar="TIME", help="How late an answer may be, for server: 100ms."),
     ] = None,
     repeats: Annotated[int, typer.Option(help="Timed runs per cell.")] = 20,
     interval: Annotated[
@@ -64,12 +70,14 @@ def bench(
         typer.Option(metavar="PERCENT", help="2%: go on until the median is sure within 2 %."),
     ] = None,
     warmup: Annotated[int, typer.Option(help="Runs before the timed ones.")] = 1,
-    budget: Annotated[str, typer.Option(help="Time for the timed runs of a cell.")] = "10s",
+    budget: Annotated[
+        str, typer.Option(metavar="TIME", help="Time for the timed runs of a cell.")
+    ] = "10s",
     required: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TARGET",
-            help="Fail when this one is missing. Repeatable. [all without a star]",
+            help="Fail when this one is missing. Repeatable. [all of --on without a star]",
         ),
     ] = None,
     fallback: Annotated[
@@ -138,7 +146,8 @@ def bench(
         data["store"] = {"use": "duckdb", "path": store}
     if threads is not None:
         data["backends"] = _threads(targets, threads)
-    config = parse(data, where=WHERE)
+    with _as_typed():
+        config = parse(data, where=WHERE)
     if is_dry:
         raise typer.Exit(preview(config, only=(), as_json=as_json))
     code = execute(config, only=(), as_json=as_json, is_profiled=is_profiled, trace=trace)
@@ -150,9 +159,32 @@ def reference(model: str) -> str:
     path = Path(model).expanduser()
     if path.is_dir():
         return f"dir:{path}"
-    if path.is_file() or (path.suffix == ".onnx" and ":" not in model):
+    if path.is_file():
         return f"file:{path}"
+    if ":" not in model:
+        beside = [one.name for one in _entries(path.parent) if not one.name.startswith(".")]
+        guess = get_close_matches(path.name, beside, n=1)
+        raise ConfigError(
+            f"there is no file or directory {model!r}",
+            where=f"{WHERE} MODEL",
+            accepted=(
+                "an .onnx file",
+                "a directory",
+                "dir:...",
+                "file:...",
+                "hf:...",
+                "package:...",
+            ),
+            hint=f"Did you mean '{path.with_name(guess[0])}'?" if guess else None,
+        )
     return model
+
+
+def _entries(folder: Path) -> Sequence[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return ()
 
 
 def model_name(source: str) -> str:
@@ -162,6 +194,20 @@ def model_name(source: str) -> str:
         if (stem := part.removesuffix(".onnx")) not in _GENERIC and stem.strip("/."):
             return stem
     return source
+
+
+@contextlib.contextmanager
+def _as_typed() -> Iterator[None]:
+    """Name the option in an error, not the key of a file that nobody wrote."""
+    try:
+        yield
+    except ConfigError as error:
+        found = re.search(r" key benchmarks\[0\](?:\.(\w+))?", error.info.where or "")
+        if found:
+            key = found[1] or ""
+            option = f" --{_OPTIONS.get(key, key.replace('_', '-'))}" if key else ""
+            error.info = attrs.evolve(error.info, where=WHERE + option)
+        raise
 
 
 def _precision(bits: int) -> str:

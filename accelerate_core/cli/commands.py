@@ -22,6 +22,7 @@ from ..errors import AccelerateError, ConfigError, PluginError, did_you_mean
 from ..secrets import RedactingFilter, redact, redacted
 from .output import print_error
 from .overview import COMMANDS, GROUP, overview, plugin_commands, version
+from .wording import WHOLE, reword
 
 INTERRUPTED = 130
 
@@ -83,7 +84,7 @@ class LazyCommand(typer.core.TyperCommand):
     def get_short_help_str(self, limit: int = 45) -> str:
         """Return the line for the group's help, which a broken command does not prevent."""
         try:
-            text = self._load().get_short_help_str(limit)
+            text = self._load().get_short_help_str(WHOLE)
         except PluginError as error:
             text = f"broken: {error.info.message}"
         return f"{text} [{self._claims[0].distribution}]"
@@ -119,6 +120,7 @@ def _command(app: typer.Typer, name: str) -> Any:
         single.registered_commands = app.registered_commands
         command = typer.main.get_command(single)
     command.name = name
+    reword(command)
     return command
 
 

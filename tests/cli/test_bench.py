@@ -131,6 +131,9 @@ def test_a_model_that_does_not_load_fails_its_cell(accel: Accel) -> None:
         ([TINY, "--on", "cpuu"], "no backend is called 'cpuu'"),
         ([TINY, "--on", "cpuu"], "Did you mean 'cpu'?"),
         ([TINY, "--on", "CPU!"], "is not a target"),
+        ([TINY, "--on", "chromium"], "Did you mean 'webgpu:chromium'?"),
+        ([TINY, "--on", "cpu:chromum"], "where: accel bench --on"),
+        ([TINY, "--repeats", "0"], "where: accel bench --repeats"),
         ([TINY, "--batch", "0"], "batch_sizes are 1 or more"),
         ([TINY, "--budget", "soon"], "is not a length of time"),
         ([TINY, "--precision", "fp33"], "Did you mean 'fp32'?"),
@@ -162,8 +165,13 @@ def test_references(tmp_path: Path) -> None:
     (tmp_path / "minilm").mkdir()
     assert reference(str(tmp_path / "minilm")) == f"dir:{tmp_path / 'minilm'}"
     assert reference(str(TINY)) == f"file:{TINY}"
-    assert reference("not/there.onnx") == "file:not/there.onnx"
     assert reference("package:minilm/model") == "package:minilm/model"
+    (tmp_path / "minilm.onnx").touch()
+    with pytest.raises(ConfigError, match="no file or directory") as caught:
+        reference(str(tmp_path / "minilm.onx"))
+    assert caught.value.info.hint == f"Did you mean '{tmp_path / 'minilm.onnx'}'?"
+    with pytest.raises(ConfigError):
+        reference("not/there.onnx")
 
 
 @pytest.mark.parametrize(

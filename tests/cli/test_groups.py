@@ -52,6 +52,43 @@ def test_a_command_joins_the_group_of_another_distribution(
     assert "commands.models.shrink" in accel("plugins", "check", "models.shrink").stdout
 
 
+WORDY = """
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.callback()
+def group():
+    '''Do things to a model.'''
+
+
+@app.command()
+def shrink(
+    files: Annotated[list[Path], typer.Argument(metavar="[FILE]...")],
+    by: int = 2,
+    until: list[float] = [],
+    device: str = "",
+):
+    '''Make models smaller and smaller, one after the other, until none of them is left at all.'''
+"""
+
+
+def test_help_speaks_of_names_and_not_of_types(
+    accel: Accel, extended: Callable[[str, str], None]
+) -> None:
+    extended(WORDY, "shrinking = acme_shrink:app")
+    shown = " ".join(accel("shrinking", "--help").stdout.split())
+    assert "until none of them is left at all" in shown
+    shown = accel("shrinking", "shrink", "--help").stdout
+    assert "Usage: accel shrinking shrink [OPTIONS] FILE...\n" in shown
+    assert all(f" {word}" in shown for word in ("--by N", "--until NUMBER", "--device DEVICE"))
+    assert "<" not in shown and "\N{BOX DRAWINGS LIGHT HORIZONTAL}" not in shown
+
+
 def test_it_is_imported_only_when_invoked(
     accel: Accel, extended: Callable[[str, str], None]
 ) -> None:

@@ -187,6 +187,12 @@ def test_check_says_how_a_plugin_breaks_its_contract(
     assert told in checked["faults"][0]
 
 
+def test_a_connector_may_need_what_nobody_can_guess(accel: Accel) -> None:
+    done = accel("plugins", "check", "connectors.jira", "--json")
+    (jira,) = json.loads(done.stdout)
+    assert jira["faults"] == [] and done.returncode == 0
+
+
 def test_check_measures_the_import(
     accel: Accel, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
