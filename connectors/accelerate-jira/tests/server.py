@@ -57,6 +57,16 @@ STATUSES = {
 CATEGORIES = {"new": "To Do", "indeterminate": "In Progress", "done": "Done"}
 ISSUE_TYPES = {"Task": "10001", "Bug": "10004", "Story": "10002"}
 USER = {"accountId": "5b10a2844c20165700ede21g", "displayName": "Mia Krystof", "active": True}
+#: A field of a transition's screen: "Field metadata" in "Issues: Get transitions".
+RESOLUTION: dict[str, Any] = {
+    "required": True,
+    "schema": {"type": "resolution", "system": "resolution"},
+    "name": "Resolution",
+    "key": "resolution",
+    "hasDefaultValue": False,
+    "operations": ["set"],
+    "allowedValues": [{"id": "10000", "name": "Fixed"}, {"id": "10001", "name": "Won't Do"}],
+}
 SCREEN = {"summary": "Summary", "description": "Description", "labels": "Labels"}
 
 
@@ -118,8 +128,8 @@ class JiraServer(Service):
             ("21", "In Progress", "In Progress"),
             ("31", "Done", "Done"),
         ]
-        #: Fields that the screen of a transition requires: its id, their ids and names.
-        self.screens: dict[str, dict[str, str]] = {}
+        #: Screens of transitions: a transition's id, its fields as `transitions.fields` shows them.
+        self.screens: dict[str, dict[str, dict[str, Any]]] = {}
         self.attachment_limit = 10_485_760  #: bytes
         self.attachments_enabled = True
         #: Properties that an app has declared for search, as `key.path`; others cannot be searched.
@@ -618,7 +628,7 @@ class JiraServer(Service):
                 "isConditional": False,
                 "isGlobal": True,
                 "isInitial": False,
-                **({"fields": self._screen(number)} if has_fields else {}),
+                **({"fields": self.screens.get(number, {})} if has_fields else {}),
             }
             for number, name, status in self.transitions
             if self._may("TRANSITION_ISSUES")
@@ -635,21 +645,31 @@ class JiraServer(Service):
         targets = {number: status for number, _, status in self.transitions}
         if wanted not in targets or not self._may("TRANSITION_ISSUES"):
             raise Refused(400, f"Transition id '{wanted}' is not valid for this issue.")
-        given = body.get("fields") or {}
-        screen = self.screens.get(wanted, {})
-        if missing := {key: f"{screen[key]} is required." for key in screen if key not in given}:
-            raise Refused(400, **missing)
+        if errors := self._screen_errors(self.screens.get(wanted, {}), body.get("fields") or {}):
+            raise Refused(400, **errors)
         changes = (body.get("update") or {}).get("comment", [])
         bodies = [self._check_body(change["add"]["body"], request) for change in changes]
+        issue.fields |= body.get("fields") or {}
         issue.status = targets[wanted]
         issue.comments += [self._new_comment(issue, body) for body in bodies]
         return Answer(status=204)
 
-    def _screen(self, transition: str) -> dict[str, Any]:
-        return {
-            key: {"required": True, "name": name, "hasDefaultValue": False, "operations": ["set"]}
-            for key, name in self.screens.get(transition, {}).items()
-        }
+    def _screen_errors(
+        self, screen: dict[str, dict[str, Any]], given: dict[str, Any]
+    ) -> dict[str, str]:
+        """Return what is wrong with the fields of a transition, by field."""
+        errors = {key: NO_FIELD.format(key) for key in given if key not in screen}
+        for key, field in screen.items():
+            if key not in given:
+                if field["required"] and not field["hasDefaultValue"]:
+                    errors[key] = f"{field['name']} is required."
+                continue
+            known = [str(one["name"]) for one in field.get("allowedValues", ())]
+            if not isinstance(given[key], dict):
+                errors[key] = f"Could not find valid 'id' or 'name' in {key} object."
+            elif known and given[key].get("name") not in known:
+                errors[key] = f"{field['name']} name '{given[key].get('name')}' is not valid."
+        return errors
 
     # --- links --------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from accelerate_core.secrets import Secret
 from accelerate_core.testing import samples
 from accelerate_core.testing.service import Answer
 
-from .server import JiraServer
+from .server import RESOLUTION, JiraServer
 from .sites import connector_of
 
 
@@ -103,6 +104,72 @@ def test_a_status_that_nothing_leads_to_is_named(service: JiraServer) -> None:
     assert list(connector_of(service, fixed_status="done").check()) == []
 
 
+def field(kind: str, **more: Any) -> dict[str, Any]:
+    """Return a field of a transition's screen that nobody has to fill in."""
+    schema = {"type": kind, "items": more.pop("items", "string")}
+    return {"required": False, "hasDefaultValue": False, "name": "A", "schema": schema, **more}
+
+
+FIXED = {"name": "Fixed"}
+#: The screen of the transition, what the settings give, and what has to be named.
+SCREENS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = {
+    "not given": ({}, {}, ("'Resolution'", 'resolution = { name = "Fixed" }')),
+    "not there": ({}, {"duedate": "2026-11-22"}, ("'duedate' is not on the screen", "resolution")),
+    "no such value": ({}, {"resolution": {"name": "Done"}}, ("may not be Done", "Fixed, Won't Do")),
+    "no table": ({}, {"resolution": "Fixed"}, ("'resolution' has to be a table",)),
+    "no number": ({"a": field("number")}, {"a": "1"}, ("'a' has to be a number",)),
+    "a truth": ({"a": field("number")}, {"a": True}, ("'a' has to be a number",)),
+    "no text": ({"a": field("string")}, {"a": 1}, ("'a' has to be a text",)),
+    "no array": ({"a": field("array")}, {"a": "x"}, ("'a' has to be an array",)),
+    "no item": ({"a": field("array")}, {"a": ["x", 1]}, ("an item that has to be a text",)),
+    "no option": (
+        {"a": field("array", items="option", allowedValues=[{"id": "1", "value": "red"}])},
+        {"a": [{"value": "red"}, {"value": "blue"}]},
+        ("'a' may not be blue; accepted: red",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCREENS)
+@pytest.mark.parametrize("way", ["fixed", "open"])
+def test_what_the_screen_of_a_transition_does_not_take_is_named(
+    service: JiraServer, name: str, way: str
+) -> None:
+    more, given, said = SCREENS[name]
+    (event,) = (one for one in samples.every_event() if one.kind == "regression")
+    connector_of(service).deliver(event)
+    if way == "open":
+        next(iter(service.issues.values())).status = "Done"
+    service.screens = {"31" if way == "fixed" else "11": {"resolution": RESOLUTION, **more}}
+    fields = ({"resolution": FIXED} if name != "not given" else {}) | given
+    found = connector_of(service, **{f"{way}_fields": fields}).check()
+    assert f"`{way}_fields`" in found[0] and all(word in found[0] for word in said), found
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "value"),
+    [
+        (field("string"), "a text"),
+        (
+            {**field("string"), "schema": {"type": "string", "custom": "x:textarea"}},
+            {"type": "doc"},
+        ),
+        (field("any"), 7),
+        (field("number"), 7.5),
+        (field("user"), {"accountId": "5b10a2844c20165700ede21g"}),
+        (field("array", items="version", allowedValues=[{"id": "1", "name": "2"}]), [{"id": 1}]),
+    ],
+)
+def test_what_the_screen_of_a_transition_takes_is_well(
+    service: JiraServer, shown: dict[str, Any], value: Any
+) -> None:
+    (event,) = (one for one in samples.every_event() if one.kind == "regression")
+    connector_of(service).deliver(event)
+    service.screens["31"] = {"a": shown}
+    assert list(connector_of(service, fixed_fields={"a": value}).check()) == []
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -132,6 +199,8 @@ def test_another_address_is_named(answer: Answer, said: str) -> None:
         ("project", "perf 1", "no key of a project"),
         ("labels", ("two words",), "takes no label 'two words'"),
         ("fields", {"labels": ["x"]}, "'labels' is set by the connector"),
+        ("fields", {"duedate": date(2026, 11, 22)}, 'Write it as a text: "2026-11-22"'),
+        ("fixed_fields", {"a": [{"b": date(2026, 11, 22)}]}, "JIRA takes no date: 2026-11-22"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(setting: str, value: Any, said: str) -> None:

@@ -28,7 +28,7 @@ from accelerate_core.memory_store import MemoryStore
 from accelerate_core.testing import samples
 from accelerate_core.types import CellStatus, RunSummary
 
-from .server import Issue, JiraServer
+from .server import RESOLUTION, Issue, JiraServer
 from .sites import connector_of, told
 
 PICTURE = events.Attachment(
@@ -176,7 +176,7 @@ def test_a_transition_that_needs_nothing_is_taken_before_one_that_does(
     service: JiraServer, status: str
 ) -> None:
     service.transitions.insert(0, ("5", "Resolve", "Done"))
-    service.screens["5"] = {"resolution": "Resolution"}
+    service.screens["5"] = {"resolution": RESOLUTION}
     connector = connector_of(service, fixed_status=status)
     connector.deliver(regression())
     connector.deliver(regression("run-2", status="fixed"))
@@ -186,12 +186,33 @@ def test_a_transition_that_needs_nothing_is_taken_before_one_that_does(
 def test_a_field_that_a_transition_needs_is_named(
     service: JiraServer, connector: JiraConnector
 ) -> None:
-    service.screens["31"] = {"resolution": "Resolution"}
+    service.screens["31"] = {"resolution": RESOLUTION}
     connector.deliver(regression())
     with pytest.raises(ConnectorError, match="resolution: Resolution is required") as caught:
         connector.deliver(regression("run-2", status="fixed"))
     assert caught.value.info.retryable is False and "screen" in str(caught.value.info.hint)
     assert only(service).status == "To Do" and len(only(service).texts) == 1
+
+
+def test_what_a_transition_needs_is_given_to_it_and_nothing_else(service: JiraServer) -> None:
+    why = {**RESOLUTION, "name": "Why", "key": "customfield_1", "allowedValues": []}
+    service.transitions.insert(0, ("5", "Resolve", "Done"))
+    service.screens["5"] = {"resolution": RESOLUTION, "customfield_1": why}
+    service.screens["31"] = {"resolution": RESOLUTION}
+    service.screens["11"] = {"customfield_1": why}
+    fixed, back = {"name": "Fixed"}, {"value": "It is back"}
+    connector = connector_of(
+        service,
+        fixed_fields={"resolution": fixed, "customfield_2": 1},
+        open_fields={"customfield_1": back},
+    )
+    connector.deliver(regression())
+    connector.deliver(regression("run-2", status="fixed"))
+    issue = only(service)
+    assert issue.status == "Done" and issue.fields["resolution"] == fixed
+    assert not {"customfield_1", "customfield_2"} & set(issue.fields)
+    connector.deliver(regression("run-3"))
+    assert issue.status == "To Do" and issue.fields["customfield_1"] == back
 
 
 def test_each_failed_series_has_an_issue_that_later_runs_comment(

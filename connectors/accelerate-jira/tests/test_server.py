@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from . import adf
-from .server import GONE, INVISIBLE, NO_DOCUMENT, NO_FIELD, TOO_LONG, JiraServer
+from .server import GONE, INVISIBLE, NO_DOCUMENT, NO_FIELD, RESOLUTION, TOO_LONG, JiraServer
 
 DOCUMENT = adf.of("Latency went up.")
 
@@ -261,7 +261,7 @@ def test_transitions_lead_to_a_status(jira: JiraServer, ask: httpx.Client) -> No
     assert errors(bad) == (400, ["Transition id '99' is not valid for this issue."], {})
     answer = ask.post("/issue/PERF-1/transitions", json={"transition": {"id": done["id"]}})
     assert answer.status_code == 204 and jira.issues["PERF-1"].status == "Done"
-    jira.screens = {"11": {"resolution": "Resolution"}}
+    jira.screens = {"11": {"resolution": RESOLUTION}}
     asked = {"expand": "transitions.fields"}
     shown = ask.get("/issue/PERF-1/transitions", params=asked).json()["transitions"]
     assert [list(one["fields"]) for one in shown] == [["resolution"], [], []]

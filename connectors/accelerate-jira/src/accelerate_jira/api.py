@@ -15,9 +15,10 @@ from accelerate_core.events import Attachment
 
 from . import adf, markup
 from .fitting import marker, with_title
+from .moving import Field, Move
 from .plugin import JiraSettings
 from .refusals import SCREEN, typed
-from .values import Issue, Move
+from .values import Issue
 
 #: How long JIRA may take to connect and to answer.
 _TIMEOUT_S = (10.0, 30.0)
@@ -170,18 +171,15 @@ class Site:
                 id=one["id"],
                 status=one["to"]["name"],
                 category=one["to"]["statusCategory"]["key"],
-                is_plain=not any(
-                    field.get("required") and not field.get("hasDefaultValue")
-                    for field in (one.get("fields") or {}).values()
-                ),
+                fields={key: Field.of(raw) for key, raw in (one.get("fields") or {}).items()},
             )
             for one in found
         ]
 
-    def move(self, issue: Issue, move: Move) -> None:
-        """Do a transition."""
+    def move(self, issue: Issue, move: Move, fields: dict[str, Any]) -> None:
+        """Do a transition, with what its screen asks for."""
         with typed({400: SCREEN}):
-            self.client.transition_issue(issue.id, move.id)
+            self.client.transition_issue(issue.id, move.id, fields=fields)
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return what a resource holds."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from accelerate_core.errors import ConnectorError
 
+from . import moving
 from .api import Site
 from .plugin import JiraSettings
 from .refusals import TOKEN
@@ -77,7 +78,7 @@ def _made(site: Site, settings: JiraSettings) -> Iterator[str]:
         if one["name"].casefold() == settings.issue_type.casefold():
             fields = site.pages(f"{path}/{one['id']}", ("fields", "values"))
             yield from _fields(settings, fields)
-            yield from _statuses(site, settings)
+            yield from _moves(site, settings)
             return
     names = ", ".join(sorted(one["name"] for one in types))
     yield (
@@ -103,19 +104,14 @@ def _fields(settings: JiraSettings, fields: list[dict[str, Any]]) -> Iterator[st
             )
 
 
-def _statuses(site: Site, settings: JiraSettings) -> Iterator[str]:
-    """Look where an issue that is there may go: JIRA shows transitions of issues, not of types."""
-    if not settings.fixed_status:
-        return
-    found = site.find(
-        f'project = "{settings.project}" AND issuetype = {json.dumps(settings.issue_type)}'
-        " AND statusCategory != Done ORDER BY created DESC",
-        most=1,
-    )
-    for one in found:
-        names = sorted(move.status for move in site.moves(str(one["id"])))
-        if settings.fixed_status.casefold() not in map(str.casefold, names):
-            yield (
-                f"`fixed_status`: no transition leads from an open issue to"
-                f" {settings.fixed_status!r}; accepted: {', '.join(names) or 'none'}."
-            )
+def _moves(site: Site, settings: JiraSettings) -> Iterator[str]:
+    """Look where issues that are there may go: JIRA shows transitions of issues, not of types."""
+    for goal, now in ((settings.when_fixed, "!= Done"), (settings.when_back, "= Done")):
+        found = site.find(
+            f'project = "{settings.project}" AND issuetype = {json.dumps(settings.issue_type)}'
+            f" AND statusCategory {now} ORDER BY created DESC",
+            most=1,
+        )
+        for one in found:
+            if moves := site.moves(str(one["id"])):  # none without the right, which is named
+                yield from moving.problems(moves, goal)

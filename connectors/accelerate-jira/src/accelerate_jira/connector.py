@@ -20,14 +20,13 @@ from accelerate_core.protocols import Receipt, Store
 from .fitting import summary
 from .items import Item, items_of
 from .known import Known, Memory, ProcessMemory, StoredMemory
+from .moving import Goal, chosen
 from .plugin import JiraSettings
-from .values import Issue, Move, Refusal
+from .values import Issue, Refusal
 
 if TYPE_CHECKING:
     from .api import Site
 
-#: Categories of statuses to move to, the most wanted first ("Get all status categories").
-_FIXED, _BACK = ("done",), ("new", "indeterminate")
 #: How often the search is asked for an issue that may be there.
 _LOOK_S = 5.0
 
@@ -131,9 +130,9 @@ class JiraConnector:
         # Before it is moved: a move that cannot be is said once, and not by every run from now on.
         self._note(message.subject, event.key if item.is_over else None)
         if item.is_over and issue.category != "done":
-            self._move(site, issue, self._settings.fixed_status, _FIXED, "fixed_status")
+            self._move(site, issue, self._settings.when_fixed)
         elif not item.is_over and issue.category == "done":
-            self._move(site, issue, self._settings.open_status, _BACK, "open_status")
+            self._move(site, issue, self._settings.when_back)
         if is_link(message.link):
             site.link(issue, item.label, message.link, summary(message))
         for file in message.attachments:
@@ -195,36 +194,19 @@ class JiraConnector:
             )
         return issue
 
-    def _move(
-        self, site: Site, issue: Issue, status: str, categories: Sequence[str], setting: str
-    ) -> None:
+    def _move(self, site: Site, issue: Issue, goal: Goal) -> None:
         moves = site.moves(issue.id)
-        move = chosen(moves, status, categories)
+        move = chosen(moves, goal)
         if move is None:
             raise ConnectorError(
-                f"no transition of {issue.key} leads to "
-                + (f"{status!r}" if status else f"a status of the category {categories[0]!r}"),
+                f"no transition of {issue.key} leads to {goal.where}",
                 where="jira",
                 accepted=sorted(one.status for one in moves),
-                hint=f"Name one of these in `{setting}`, or give the account Transition Issues.",
+                hint=f"Name one of these in `{goal.name}_status`, or give the account Transition"
+                " Issues.",
                 retryable=False,
             )
-        site.move(issue, move)
-
-
-def chosen(moves: Sequence[Move], status: str, categories: Sequence[str]) -> Move | None:
-    """Return the transition to a status, or without one to the first category that has any.
-
-    One whose screen requires no field comes before those that need somebody to fill it in.
-    """
-    ordered = sorted(moves, key=lambda one: not one.is_plain)
-    if status:
-        return next((one for one in ordered if one.status.casefold() == status.casefold()), None)
-    for category in categories:
-        for one in ordered:
-            if one.category == category:
-                return one
-    return None
+        site.move(issue, move, move.filled(goal))
 
 
 def _name(file: Attachment, run_id: str) -> str:

@@ -16,6 +16,8 @@ from accelerate_core.markers import hookimpl
 from accelerate_core.protocols import Connector, TableSet
 from accelerate_core.secrets import Secret
 
+from .moving import Goal
+
 if TYPE_CHECKING:
     from accelerate_core.protocols import Context
 
@@ -50,6 +52,19 @@ def _are_more(instance: object, attribute: object, value: Mapping[str, Any]) -> 
             )
 
 
+def _are_json(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Refuse what has no JSON: TOML has dates and times of its own."""
+    for one in value.values() if isinstance(value, Mapping) else value:
+        if isinstance(one, Mapping | list):
+            _are_json(instance, attribute, one)
+        elif not isinstance(one, str | int | float):
+            raise ConfigError(
+                f"JIRA takes no {type(one).__name__}: {one}",
+                where=attribute.name,
+                hint=f'Write it as a text: "{one}".',
+            )
+
+
 @attrs.frozen(kw_only=True)
 class JiraSettings:
     """Say where issues are made, as whom, and of which kind."""
@@ -74,15 +89,41 @@ class JiraSettings:
     #: Labels of the issues that are made, besides the one by which they are found again.
     labels: tuple[str, ...] = attrs.field(default=(), validator=_are_labels)
     #: More fields of the issues that are made, as JIRA's API takes them.
-    fields: Mapping[str, Any] = attrs.field(factory=dict, validator=_are_more)
+    fields: Mapping[str, Any] = attrs.field(factory=dict, validator=[_are_more, _are_json])
     #: Status of what is fixed; any status of the category "Done" where none is named.
     fixed_status: str = ""
+    #: Fields that the transition of what is fixed needs, as JIRA's API takes them.
+    fixed_fields: Mapping[str, Any] = attrs.field(factory=dict, validator=_are_json)
     #: Status of what is back; any status of the category "To Do", or else "In Progress".
     open_status: str = ""
+    #: Fields that the transition of what is back needs.
+    open_fields: Mapping[str, Any] = attrs.field(factory=dict, validator=_are_json)
     #: How long the search may not show a new issue [s]: after a lost answer none is made sooner.
     search_lag_s: float = attrs.field(
         default=120.0, validator=[validators.ge(0.0), validators.le(3600.0)]
     )
+
+    # Categories have these keys everywhere ("Get all status categories").
+
+    @property
+    def when_fixed(self) -> Goal:
+        """Where issues go whose subject is well again."""
+        return Goal(
+            name="fixed",
+            status=self.fixed_status,
+            categories=("done",),
+            fields=self.fixed_fields,
+        )
+
+    @property
+    def when_back(self) -> Goal:
+        """Where issues go whose subject is bad again."""
+        return Goal(
+            name="open",
+            status=self.open_status,
+            categories=("new", "indeterminate"),
+            fields=self.open_fields,
+        )
 
 
 class JiraPlugin:

@@ -30,8 +30,8 @@ RIGHTS = (
     " what is missing."
 )
 SCREEN = (
-    "Add a transition to the workflow whose screen requires no field, or fill them in by hand when"
-    " you move the issue."
+    "Give what its screen requires in `fixed_fields` or `open_fields` (accel connectors check names"
+    " it), or add a transition to the workflow that requires no field."
 )
 _HINTS = {
     400: "accel connectors check says which settings JIRA does not take: `issue_type`, `fields`.",

@@ -19,13 +19,3 @@ class Issue:
     category: str  #: of its status: "new", "indeterminate" or "done"
     files: frozenset[str]  #: names of its attachments
     description: str  #: as JIRA has it: markup, or a document as JSON
-
-
-@attrs.frozen(kw_only=True)
-class Move:
-    """A transition that is open to an issue."""
-
-    id: str
-    status: str  #: where it leads
-    category: str
-    is_plain: bool  #: its screen requires no field
