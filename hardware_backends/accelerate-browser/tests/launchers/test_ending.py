@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import attrs
 import psutil
 import pytest
 from accelerate_browser import mending, processes
@@ -22,6 +23,7 @@ from accelerate_browser.launchers import process
 from accelerate_browser.launchers.stage import tail
 from accelerate_browser.mending import Autopsy
 
+from accelerate_core.errors import BackendUnavailable
 from accelerate_core.protocols import Context
 from accelerate_core.testing.waiting import until
 
@@ -51,19 +53,54 @@ async def test_the_last_words_of_a_browser_outlive_its_folder(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(process, "_POLITE_S", 0.2)
-    script = tmp_path / "browser"
     deaf = "trap '' TERM\n" if how == "asked in vain" else ""
-    script.write_text(f"#!/bin/sh\n{deaf}echo lost >&2\nexec sleep 60\n", encoding="utf-8")
-    script.chmod(0o755)
-    request = LaunchRequest(
-        browser=BrowserFound(browser="chromium", path=script),
-        url="http://127.0.0.1:9/",
-        profile=tmp_path / "profile",
-    )
+    request = _request(tmp_path, f"{deaf}echo lost >&2\nexec sleep 60")
     launched: Any = await context.plugins.create(LAUNCHERS.name, "process").launch(request)
     await until(lambda: tail(launched._scene.output) == "lost")  # on a busy machine it takes long
     await launched.close(kill=how == "killed")
     assert (await launched.wait_gone()).stderr == "lost"
+
+
+def _request(folder: Path, body: str) -> LaunchRequest:
+    script = folder / "browser"
+    script.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    script.chmod(0o755)
+    browser = BrowserFound(browser="chromium", path=script)
+    return LaunchRequest(browser=browser, url="http://127.0.0.1:9/", profile=folder / "profile")
+
+
+@pytest.mark.parametrize("how", ["cancelled", "not there"])
+async def test_a_launch_that_fails_waits_for_its_children(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Else their ends come when the event loop is closed."""
+    started: list[asyncio.subprocess.Process] = []
+    create, waitpid = asyncio.create_subprocess_exec, os.waitpid
+
+    async def noted(*given: Any, **named: Any) -> Any:
+        started.append(await create(*given, **named))
+        return started[-1]
+
+    def hear_late(*given: Any) -> Any:
+        heard = waitpid(*given)
+        time.sleep(0.2)
+        return heard
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    monkeypatch.setattr(os, "waitpid", hear_late)
+    request = _request(tmp_path, "exec sleep 60")
+    if how == "not there":  # its display is
+        gone = BrowserFound(browser="webkitgtk", path=tmp_path / "nothing")
+        request = attrs.evolve(request, browser=gone)
+    launching = asyncio.create_task(
+        context.plugins.create(LAUNCHERS.name, "process").launch(request)
+    )
+    if how == "cancelled":
+        await until(lambda: bool(started))
+        launching.cancel()
+    with pytest.raises((asyncio.CancelledError, BackendUnavailable)):
+        await launching
+    assert [child.returncode for child in started] == [-signal.SIGKILL]
 
 
 class Slow(Launched):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from accelerate_core.errors import BackendUnavailable, JobTimeout
 
+from .. import processes
 from .stage import Stage, tail
 
 XVFB_REMEDY = "apt-get install xvfb"
@@ -61,8 +62,7 @@ async def start(stage: Stage, timeout_s: float) -> tuple[Process, dict[str, str]
     finally:
         os.close(writing)
     try:
-        async with asyncio.timeout(timeout_s):
-            number = int(await _read_line(reading))
+        number = await _number(process, reading, timeout_s)
     except TimeoutError as error:
         raise JobTimeout(f"Xvfb did not start in {timeout_s:g} s", where=str(xvfb)) from error
     except ValueError as error:
@@ -71,6 +71,17 @@ async def start(stage: Stage, timeout_s: float) -> tuple[Process, dict[str, str]
     # A killed server leaves its socket: whoever removes the folder removes that too.
     stage.write("display", str(number).encode())
     return process, {"DISPLAY": f":{number}", "XAUTHORITY": str(cookies)}
+
+
+async def _number(process: Process, reading: int, timeout_s: float) -> int:
+    """Return the display's number; where none comes, the server has ended."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return int(await _read_line(reading))
+    except BaseException:
+        processes.end(process, kill=True)
+        await asyncio.shield(process.wait())
+        raise
 
 
 async def _read_line(descriptor: int) -> bytes:

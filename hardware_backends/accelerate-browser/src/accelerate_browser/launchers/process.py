@@ -97,21 +97,29 @@ class ProcessLauncher(Launcher):
                     extra=extra,
                 )
         scene = stage.build(self._state_dir, request, environment)
+        started: list[Process] = []
         try:
-            return await _start(scene, command)
+            return await _start(scene, command, started)
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(scene.strike))
+            await asyncio.shield(_give_up(scene, started))
             raise
 
 
-async def _start(scene: stage.Stage, command: list[str]) -> Launched:
+async def _give_up(scene: stage.Stage, started: list[Process]) -> None:
+    """End a launch that failed, and wait for its children: a loop must not end before them."""
+    await asyncio.to_thread(scene.strike)
+    for child in started:
+        await child.wait()
+
+
+async def _start(scene: stage.Stage, command: list[str], started: list[Process]) -> Launched:
+    """Start the browser and what it needs; `started` takes every child as it comes."""
     request = scene.request
-    helpers: list[Process] = []
     if request.browser.browser == "firefox":
         scene.write_profile("user.js", arguments.user_js(arguments.FIREFOX_PREFERENCES))
     if request.browser.browser == "webkitgtk" and request.headless:
         server, variables = await display.start(scene, request.timeout_s)
-        helpers.append(server)
+        started.append(server)
         scene.environment.update(variables)
     try:
         with scene.log(scene.output.name) as output:
@@ -132,6 +140,8 @@ async def _start(scene: stage.Stage, command: list[str]) -> Launched:
             where=request.browser.browser,
             hint="Run `accel browsers list` to see what is found here.",
         ) from error
+    helpers = started.copy()
+    started.append(process)
     scene.write(processes.SESSION_FILE, str(process.pid).encode())
     launched = ProcessLaunched(scene, process, helpers)
     with contextlib.suppress(TimeoutError):
