@@ -9,18 +9,20 @@ import json
 import math
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
-from accelerate_reports import to_csv, to_json, to_junit, to_markdown
-from accelerate_reports.rows import Row
+from accelerate_reports import to_csv, to_html, to_json, to_junit, to_markdown
+from accelerate_reports.rows import Row, load_ms, row
+from accelerate_reports.to_terminal import TerminalReport
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from accelerate_core.errors import ConfigError, ErrorInfo
-from accelerate_core.types import Cell, CellStatus, Measurement, RunSummary, Target
+from accelerate_core.types import Cell, CellStatus, Measurement, RunSummary, Scenario, Target
 
 from . import samples
 from .test_page import Tags, read_page
@@ -67,7 +69,8 @@ def test_json_stays_valid_where_numbers_are_not_finite() -> None:
 def test_json_warns_of_what_is_simulated() -> None:
     data = json.loads(to_json.render(samples.summary(samples.simulated())))
     assert data["format_version"] == 1
-    assert any("SIMULATED" in warning for warning in data["warnings"])
+    (warning,) = data["warnings"]
+    assert "SIMULATED" in warning
     assert data["measurements"][0]["worker"]["is_simulated"] is True
 
 
@@ -112,8 +115,9 @@ def test_csv_tells_what_is_simulated_and_what_fell_back() -> None:
 
 
 def test_csv_starts_no_formula() -> None:
-    (line,) = read_csv(with_text("=cmd()"))
-    assert line["model"] == "'=cmd()"
+    for first in "=+-@":
+        (line,) = read_csv(with_text(f"{first}cmd()"))
+        assert line["model"] == f"'{first}cmd()"
     (line,) = read_csv(samples.summary(samples.measurement(relative_l2=-1.0)))
     assert line["relative_l2"] == "-1.0"
 
@@ -171,12 +175,31 @@ def test_junit_counts_names_and_figures() -> None:
     assert "fake, fp32, batch 1, 32 tokens [SIMULATED]" in named
     case = named["webgpu:edge -> cpu, fp32, batch 1, 32 tokens"]
     known = {one.get("name"): one.get("value") for one in case.findall("properties/property")}
-    assert float(known["latency_ms"] or 0) == samples.fallback().latency_ms
+    shown = row(samples.fallback())
+    told = {name: getattr(shown, name) for name in to_junit.PROPERTIES}
+    assert known == {name: str(value) for name, value in told.items() if value is not None}
+    assert {"latency_ms", "latency_p95_ms", "relative_l2", "tolerance"} <= set(known)
+    seconds = (load_ms(shown) + sum(samples.fallback().samples_ms)) / 1000
+    assert float(case.get("time") or 0) == pytest.approx(seconds, abs=1e-5)
     output = case.findtext("system-out") or ""
     values = [float(word) for word in output.rpartition(":")[2].split()]
     assert values == pytest.approx(samples.fallback().samples_ms, rel=1e-5)
-    remedy = named["webgpu:edge, fp32, batch 1, 32 tokens"].findtext("skipped") or ""
-    assert "accel browsers install edge" in remedy
+    missing = named["webgpu:edge, fp32, batch 1, 32 tokens"].find("skipped")
+    assert missing is not None and "accel browsers install edge" in (missing.text or "")
+    assert "no such browser here" in (missing.get("message") or "")
+
+
+def test_junit_names_no_two_cells_alike() -> None:
+    one = samples.measurement()
+    cells = [
+        attrs.evolve(one.cell, scenario=Scenario(name=name))
+        for name in ("single_stream", "offline")
+    ]
+    summary = samples.summary(*(attrs.evolve(one, cell=cell) for cell in cells))
+    assert [case.get("name") for case in cases(summary)] == [
+        "cpu, fp32, batch 1, 32 tokens",
+        "cpu, fp32, batch 1, 32 tokens, offline",
+    ]
 
 
 @given(ANYTHING)
@@ -239,6 +262,33 @@ def test_html_keeps_its_shape_with_any_text(cache_dir: Path, text: str) -> None:
     assert (tags.count("script"), tags.count("tr"), tags.count("figure")) == (4, 2, 4)
     policy = [attributes for tag, attributes in page.tags if tag == "meta"][1]
     assert str(policy["content"]).count("sha256-") == 3
+
+
+@pytest.mark.parametrize("name", ["json", "markdown", "html", "terminal"])
+def test_what_a_run_is_told_is_in_it(
+    name: str, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That it was interrupted, what it changed against its history, and how much ran where."""
+    host = {"cores": 2, "memory_bytes": 8 * 2**30, "processor": "x86-64"}
+    one = samples.measurement(worker=samples.worker("cpu", threads=3), memory_bytes=5 * 2**20)
+    run = samples.summary(one, is_interrupted=True, host=host)
+    summary = attrs.evolve(run, notes=("regression: *of* [minilm](x)",))
+    if name == "terminal":
+        TerminalReport().write(summary)
+        text = capsys.readouterr().out
+    else:
+        made = {
+            "json": to_json.render,
+            "markdown": read_markdown,
+            "html": partial(to_html.render, cache_dir=cache_dir),
+        }
+        text = made[name](summary)
+    assert "The run was interrupted" in text
+    assert "regression: *of* [minilm](x)" in text  # as text, also in Markdown
+    if name != "json":
+        assert "3 threads" in text
+    if name in ("markdown", "html"):
+        assert "8.0 GiB" in text and "5.00" in text
 
 
 @pytest.mark.parametrize("render", [to_csv.render, to_junit.render, to_markdown.render])

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import math
+import xml.etree.ElementTree as ET
 
 import attrs
 import numpy as np
 import pytest
 from accelerate_reports import notes
 from accelerate_reports.columns import COLUMNS, filled, short
+from accelerate_reports.pictures import to_svg
 from accelerate_reports.plots import MAX_DOTS, MAX_LINES, plots
 from accelerate_reports.rows import (
     UNKNOWN,
@@ -61,6 +63,8 @@ def test_zero_is_not_unknown() -> None:
     shown = row(samples.measurement(relative_l2=0.0, memory_bytes=0, phases=Phases(fetch_ms=0.0)))
     assert COLUMNS["error"].text(shown) == "0"
     assert COLUMNS["memory"].text(shown) == "0.000"
+    known = row(samples.measurement(memory_bytes=300 * 2**20))
+    assert (COLUMNS["memory"].text(known), COLUMNS["memory"].unit) == ("300", "MiB")
     assert load_ms(shown) == 0
 
 
@@ -170,6 +174,24 @@ def test_plots_stay_drawable_however_much_there_is() -> None:
     assert f"first {MAX_LINES} of {MAX_LINES + 50}" in latency.caption
     smallest = min(many[0].samples_ms)
     assert latency.data[0]["samples"][0] == pytest.approx(smallest, rel=1e-5)
+
+
+def test_only_a_wrong_answer_is_drawn_as_over_its_tolerance() -> None:
+    broke = samples.measurement("wasm:firefox", status=CellStatus.FAILED)
+    drawn = {plot.id: plot for plot in plots([samples.measurement(), samples.mismatch(), broke])}
+    assert [line["verdict"] for line in drawn["error"].data] == ["within", "over", "within"]
+    assert [line["text"] for line in drawn["error"].data] == ["3.1e-06", "2.4e-01", "3.1e-06"]
+
+
+def test_axes_name_the_unit_of_what_they_show() -> None:
+    drawn = {plot.id: plot for plot in plots(samples.summary(*samples.good()).measurements)}
+    one = samples.measurement()
+    assert {line["text"] for line in plots([one])[0].data} == {f"{short(one.latency_ms)} ms"}
+    for name, unit in (("latency", "(ms)"), ("load", "(ms)"), ("request", "(ms)")):
+        svg = to_svg([drawn[name]], title="<b>x</b> & y")
+        assert unit in svg
+        assert "&lt;b&gt;x&lt;/b&gt; &amp; y" in svg
+        ET.fromstring(svg)
 
 
 def test_what_is_not_finite_is_not_drawn() -> None:

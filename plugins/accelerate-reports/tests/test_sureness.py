@@ -46,6 +46,8 @@ def server(**known: Any) -> Measurement:
 
 def test_a_quiet_machine_and_a_steady_series_need_no_words() -> None:
     assert said(taken()) == ""
+    # A tenth of the cores, and half a core of many.
+    assert said(taken(noise=Noise(cores=16, other_cores=0.5, stolen_cores=0.1))) == ""
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,8 @@ def test_many_rows_make_one_line_with_the_worst() -> None:
     ]
     text = said(*busy, taken())
     assert "up to 1.50 of 2 cores (cpu, wasm:firefox, wasm:chrome)" in text
+    levels = [taken(level_change=change) for change in (0.1, -0.3)]
+    assert "changed its level by up to -30 % (cpu)" in said(*levels)
     assert "(4 cells)" in said(*busy, taken("wasm:edge", noise=Noise(cores=2, other_cores=1.0)))
 
 
@@ -88,6 +92,12 @@ def test_scenarios_have_columns_only_where_there_are_some() -> None:
     assert "single_stream" not in title([plain])
     assert conditions(loaded).endswith("server 20/s within 100 ms")
     assert "The latency bound was not kept (cpu)." in said(server(holds=False))
+    # Of several rates that were tried one that kept the bound is enough.
+    tried = server().sampling
+    assert tried is not None
+    trials = (attrs.evolve(tried.trials[0], holds=False), *tried.trials)
+    searched = attrs.evolve(server(), sampling=attrs.evolve(tried, trials=trials))
+    assert row(searched).holds is True and said(searched) == ""
 
 
 def test_intervals_are_in_every_format(

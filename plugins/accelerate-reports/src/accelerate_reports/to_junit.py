@@ -19,7 +19,7 @@ from accelerate_core.types import CellStatus, RunSummary
 
 from . import notes
 from .files import FileReport, report_path
-from .rows import LOAD_PHASES, Row, conditions, duration_s, load_ms, rows
+from .rows import CONDITIONS, LOAD_PHASES, Row, conditions, duration_s, load_ms, rows
 
 #: Fields of `Row` that become properties of the test case where they are known.
 PROPERTIES = (
@@ -68,7 +68,7 @@ def render(summary: RunSummary) -> str:
 def _case(row: Row, samples_ms: Sequence[float]) -> ET.Element:
     stamp = " [SIMULATED]" if row.is_simulated else ""
     case = ET.Element("testcase", classname=row.model)
-    other = conditions(row, ("precision", "batch_size", "sequence_length"))
+    other = conditions(row, (name for name in CONDITIONS if name != "model"))
     case.set("name", f"{row.where}, {other}{stamp}")
     case.set("time", f"{((load_ms(row) or 0) + sum(samples_ms)) / 1000:.6f}")
     known = {name: getattr(row, name) for name in PROPERTIES}
