@@ -60,7 +60,8 @@ async def test_a_killed_browser_fails_what_is_in_flight_at_once(
         await running
     assert time.perf_counter() - killed < 2, "no heartbeat is that quick"
     kinds = [event.kind async for event in events]
-    assert set(kinds[:-1]) == {WorkerEventKind.PROGRESS}
+    # On a busy machine it takes a while to end, and is silent meanwhile.
+    assert set(kinds[:-1]) - {WorkerEventKind.SILENT} == {WorkerEventKind.PROGRESS}
     assert kinds[-1] is WorkerEventKind.LOST
     with pytest.raises(WorkerLost):
         await worker.load(models.tiny_mlp(context.assets))
