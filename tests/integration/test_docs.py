@@ -131,7 +131,7 @@ def test_plugin_examples_pass_their_kits(tmp_path: Path, plugins_page: dict[str,
     # The scheduler is the complete example, tested apart; a backend need not keep sessions, nor a
     # connector have a service.
     apart = {"SchedulerContract", "ServiceContract", "SessionContract"}
-    assert shown == {*testing.__all__} - apart
+    assert shown == {*testing.__all__, "DetectorContract"} - apart
     (tmp_path / "test_plugins_page.py").write_text(_joined("plugins.md"))
     options = ["-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
     out = _run([sys.executable, "-m", "pytest", *options, str(tmp_path)], tmp_path)
