@@ -98,13 +98,14 @@ class WatchedFleet:
         """Lose a worker."""
         self._fleet.remove(self._fleet.workers[worker_id])
 
-    def take(self, worker_id: str, job: JobView) -> None:
-        """Place a job on a worker, and load its model there."""
+    def take(self, worker_id: str, job: JobView, *, is_loaded: bool = True) -> None:
+        """Place a job on a worker, and load its model there; or begin to."""
         state = self._fleet.workers[worker_id]
         taken = state.jobs[job.id] = JobState(job, job.targets, job.model)
         taken.live[worker_id] = Attempt(1, state, job.model, placed_ns=self.now_ns)
         self._fleet.touch(state)
-        self._fleet.loaded(state, job.model)
+        if is_loaded:
+            self._fleet.loaded(state, job.model)
 
     def finish(self, worker_id: str) -> None:
         """Finish the oldest job of a worker."""

@@ -62,6 +62,47 @@ def test_a_load_counts() -> None:
     assert picked(PerformancePolicy(STILL), fleet) == "slow"
 
 
+def test_a_load_that_a_busy_worker_has_begun_counts() -> None:
+    fleet, scheduler = measured(), PerformancePolicy(STILL)
+    fleet.load_took(MODEL, FAST, 200 * MS)
+    fleet.add("slow", SLOW, models=[MODEL])
+    fleet.add("fast", FAST)
+    fleet.take("fast", JOB, is_loaded=False)
+    assert picked(scheduler, fleet) == "slow"
+    fleet.now_ns += 150 * MS
+    assert isinstance(scheduler.pick(JOB, fleet), Wait)
+
+
+def test_a_load_nobody_saw_takes_what_others_take_there() -> None:
+    fleet, scheduler = measured(), PerformancePolicy(STILL)
+    fleet.add("slow", SLOW, models=[MODEL])
+    fleet.add("fast", FAST)
+    assert picked(scheduler, fleet) == "fast"
+    fleet.load_took(OTHER, FAST, 500 * MS)
+    assert picked(scheduler, fleet, attrs.evolve(JOB, model=OTHER)) is not None
+    assert picked(scheduler, fleet) == "slow"
+
+
+@pytest.mark.parametrize("is_of_others", [False, True])
+def test_what_is_little_of_the_work_is_not_loaded_everywhere(is_of_others: bool) -> None:
+    fleet, scheduler = measured(), PerformancePolicy(STILL)
+    fleet.took(OTHER, FAST, 20 * MS)
+    fleet.load_took(MODEL, FAST, 60 * MS)
+    fleet.add("has it", FAST, models=[MODEL])
+    for name in ("b", "c", "d"):
+        fleet.add(name, FAST)
+    for _ in range(20 * is_of_others):
+        other = attrs.evolve(JOB, id="other", model=OTHER)
+        name = picked(scheduler, fleet, other)
+        assert name is not None
+        fleet.take(name, other)
+        fleet.finish(name)
+    fleet.take("has it", JOB)
+    for number in range(6):
+        fleet.wait(attrs.evolve(JOB, id=f"waits-{number}"))
+    assert (picked(scheduler, fleet) is None) == is_of_others
+
+
 @pytest.mark.parametrize(("jobs", "loads"), [(5, 1), (60, 2)])
 def test_a_model_being_loaded_is_loaded_once_more_only_where_that_pays(
     jobs: int, loads: int
@@ -114,9 +155,39 @@ def test_a_worker_that_became_slow_is_left_alone_until_that_is_forgotten() -> No
     fleet.paced("one", 8.0)
     fleet.paced("two", 2.0)
     assert picked(scheduler, fleet) == "two"
-    fleet.now_ns += 600 * 1000 * MS
+    fleet.now_ns += 30 * SECOND  # half of the time after which half of it is forgotten
+    assert picked(scheduler, fleet) == "two"
+    fleet.now_ns += 570 * SECOND
     fleet.paced("two", 2.0)
     assert picked(scheduler, fleet) == "one"
+
+
+def test_a_worker_that_was_quick_is_preferred_until_that_is_forgotten() -> None:
+    fleet, scheduler = measured(slow_ms=24, fast_ms=20), PerformancePolicy(STILL)
+    fleet.add("slow", SLOW, models=[MODEL])
+    fleet.add("fast", FAST, models=[MODEL])
+    fleet.paced("slow", 0.25)
+    assert picked(scheduler, fleet) == "slow"
+    fleet.now_ns += 600 * SECOND
+    assert picked(scheduler, fleet) == "fast"
+
+
+def test_one_long_job_does_not_make_what_waits_look_long() -> None:
+    fleet, scheduler = measured(), PerformancePolicy(STILL)
+    fleet.took(OTHER, FAST, 300 * MS)
+    fleet.add("fast", FAST, models=[MODEL, OTHER])
+    fleet.add("quiet", "wasm:edge", models=[OTHER])
+    fleet.took(OTHER, "wasm:edge", 310 * MS)
+    fleet.took(MODEL, "wasm:edge", 22 * MS)
+    for _ in range(60):
+        assert picked(scheduler, fleet) is not None
+    assert picked(scheduler, fleet, attrs.evolve(JOB, model=OTHER)) is not None
+    fleet.remove("quiet")
+    fleet.add("slow", SLOW, models=[MODEL])
+    fleet.take("fast", JOB)
+    for number in range(2):
+        fleet.wait(attrs.evolve(JOB, id=f"waits-{number}"))
+    assert isinstance(scheduler.pick(JOB, fleet), Wait)
 
 
 def test_history_stands_in_for_what_the_fleet_has_not_seen() -> None:
@@ -125,6 +196,8 @@ def test_history_stands_in_for_what_the_fleet_has_not_seen() -> None:
     fleet.add("slow", SLOW, models=[MODEL])
     fleet.add("fast", FAST, models=[MODEL])
     job = attrs.evolve(JOB, model=f"{MODEL}[batch=1]")
+    assert picked(PerformancePolicy(STILL), fleet, job) == "fast"
+    fleet.took(job.model, FAST, 900 * MS, times=1)  # which may be an outlier
     assert picked(PerformancePolicy(STILL), fleet, job) == "fast"
     fleet.took(job.model, FAST, 500 * MS)
     assert picked(PerformancePolicy(STILL), fleet, job) == "slow"
