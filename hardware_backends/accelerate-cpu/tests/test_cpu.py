@@ -191,12 +191,13 @@ async def test_cancelling_a_waiting_run_leaves_the_running_one(
 
 async def test_memory_grows_with_what_is_held(worker: Worker) -> None:
     before = await worker.memory()
-    held = np.ones(64 << 20, dtype=np.uint8)
+    held = np.ones(128 << 20, dtype=np.uint8)
     after = await worker.memory()
     if sys.platform != "linux":
         assert before is None and after is None
         return
-    assert before and after and after - before > held.nbytes * 0.9
+    # Pages that processes share count less for each while others run.
+    assert before and after and after - before > held.nbytes / 2
 
 
 @pytest.mark.parametrize("table", [{"threads": 0}, {"optimization": "most"}, {"thread": 1}])

@@ -106,14 +106,17 @@ class SlotPool:
         self._guard = threading.Lock()
         self._slots: list[Slot] = []
         self._has_reaped = False
+        self._is_closed = False
 
     def acquire(self, browser: str) -> SlotLease:
         """Lease a browser's profile: in a slot already held, else in the next free one.
 
         A slot whose port is taken by a stranger is passed over, for another port would be another
-        origin. BackendUnavailable when the state folder cannot be written.
+        origin. BackendUnavailable when the state folder cannot be written, or after `close`.
         """
         with self._guard:
+            if self._is_closed:  # a start that was cancelled comes late: nobody would give it back
+                raise BackendUnavailable("the slots were given back", where=str(self._state_dir))
             if not self._has_reaped:
                 processes.reap_orphans(self._state_dir)
                 self._has_reaped = True
@@ -135,6 +138,7 @@ class SlotPool:
     def close(self) -> None:
         """Close the sockets and give every slot back. Close the bridges before."""
         with self._guard:
+            self._is_closed = True
             for slot in self._slots:
                 slot._let_go()
             self._slots.clear()

@@ -140,6 +140,15 @@ def test_a_profile_in_use_is_not_unlocked(tmp_path: Path) -> None:
     pool.close()
 
 
+def test_who_comes_after_the_end_takes_nothing(tmp_path: Path) -> None:
+    late, other = SlotPool(tmp_path), SlotPool(tmp_path)
+    late.close()
+    with pytest.raises(BackendUnavailable, match="given back"):
+        late.acquire("chromium")
+    assert other.acquire("chromium").slot_id == 0
+    other.close()
+
+
 def test_a_state_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "slots").write_text("a file where a folder should be")
     pool = SlotPool(tmp_path)
