@@ -151,6 +151,30 @@ def test_the_same_connector_finds_what_a_lost_answer_made() -> None:
             assert (len(failing.cases), len(failing.runs), len(failing.results)) == (2, 1, 2)
 
 
+@pytest.mark.parametrize("fault", ["lost", "503"])
+def test_what_failed_goes_on_where_it_was(service: RailServer, fault: Fault) -> None:
+    events = [
+        attrs.evolve(regression(), attachments=[PICTURE]),
+        attrs.evolve(finished(ONE, MISSING, WRONG), attachments=[PICTURE]),
+    ]
+    tell(service, *events)
+    expected, requests = shown(service), len(service.requests)
+    made = next(i for i, one in enumerate(service.requests) if "add_run" in one.path)
+    for number in range(requests):
+        with Failing(number, fault) as failing:
+            connector = connector_of(failing, ONE, MISSING, WRONG)
+            for event in events:
+                try:
+                    connector.deliver(event)
+                except ConnectorError:
+                    connector.deliver(event)
+            connector.close()
+            assert shown(failing) == expected, number
+            asked = [one.path for one in failing.requests]
+            # A look at what failed: at cases by three requests, at a run that is new by all.
+            assert len(asked) <= requests + (4 if number <= made else 1), asked
+
+
 def test_a_run_is_found_again_although_clocks_differ(service: RailServer) -> None:
     ahead = datetime.now(UTC) + timedelta(hours=12)
     for _ in range(2):

@@ -40,11 +40,12 @@ class TestRailConnector:
         """Put a run, or a regression into its run; other events have no place in TestRail."""
         if self._is_closed:
             raise ConnectorError("the connector is closed", where="testrail", retryable=True)
-        if isinstance(event, RunFinished | RunFailed):
-            return self._run_ended(event)
-        if isinstance(event, Regression):
-            return self._regression(event)
-        return None
+        with self._project.telling(event.key):
+            if isinstance(event, RunFinished | RunFailed):
+                return self._run_ended(event)
+            if isinstance(event, Regression):
+                return self._regression(event)
+            return None
 
     def check(self) -> Sequence[str]:
         """Return what is wrong with the account, its rights, the project, its suite and field."""
@@ -64,7 +65,7 @@ class TestRailConnector:
             # What was interrupted or broke off may be resumed.
             is_whole = isinstance(event, RunFinished) and not event.summary.run.is_interrupted
             if is_whole and self._settings.close_run:
-                self._project.close_run(run["id"])
+                self._project.close_run(run["id"], event.run_id)
         return _receipt(run)
 
     def _regression(self, event: Regression) -> Receipt:

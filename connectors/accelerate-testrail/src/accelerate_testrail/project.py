@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,6 +40,12 @@ _RESULTS = (
 
 Entry = dict[str, Any]
 
+_LISTS = {
+    "tests": "get_tests",
+    "results": "get_results_for_run",
+    "attachments": "get_attachments_for_run",
+}
+
 
 @attrs.define(kw_only=True)
 class Known:
@@ -50,13 +57,29 @@ class Known:
 
 
 class Project:
-    """Find what is there, and make what is not. What is remembered is doubted after a failure."""
+    """Find what is there, and make what is not.
+
+    What was seen of a run is remembered until the event is told, so that one that failed goes on
+    where it was. What a change was about is doubted after its failure.
+    """
 
     def __init__(self, rail: TestRail, settings: TestRailSettings) -> None:
         self._rail = rail
         self._settings = settings
         self._suite = {"suite_id": settings.suite} if settings.suite else {}
         self._known: Known | None = None
+        self._event = ""
+        #: What is read of a run, and its number or id -> what was read, and changed since.
+        self._seen: dict[tuple[str, int | str], Any] = {}
+
+    @contextlib.contextmanager
+    def telling(self, event: str) -> Iterator[None]:
+        """Tell an event, by its key: look anew, unless that was tried just before and failed."""
+        if event != self._event:
+            self._event = event
+            self._seen.clear()
+        yield
+        self._event = ""
 
     def cases(self, measurements: Sequence[Measurement]) -> dict[Cell, int]:
         """Return the cases of cells; those without one are left out unless cases are made."""
@@ -72,11 +95,13 @@ class Project:
 
     def find_run(self, run: RunInfo) -> Entry | None:
         """Return TestRail's run of a run."""
-        wanted = marks(mark(f"run:{run.id}"))
-        for entry in self._runs(run.started_at - _CLOCKS):
-            if wanted <= marks(entry["description"]):
-                return entry
-        return None
+        if ("run", run.id) not in self._seen:
+            wanted = marks(mark(f"run:{run.id}"))
+            for entry in self._runs(run.started_at - _CLOCKS):
+                if wanted <= marks(entry["description"]):
+                    self._seen["run", run.id] = entry
+                    break
+        return self._seen.get(("run", run.id))
 
     def add_run(
         self, run: RunInfo, cases: Sequence[int], caseless: Sequence[Cell], link: str | None
@@ -89,41 +114,54 @@ class Project:
             "include_all": False,
             "case_ids": sorted(set(cases)),
         }
-        entry: Entry = self._change(f"add_run/{self._settings.project}", body)
+        with self._changing("run", run.id):
+            entry: Entry = self._rail.post(f"add_run/{self._settings.project}", body)
+        number = entry["id"]
+        self._seen |= {
+            ("run", run.id): entry,
+            ("tests", number): set(cases),
+            ("results", number): set(),
+            ("attachments", number): set(),
+        }
         return entry
 
     def select(self, run: int, cases: Sequence[int]) -> None:
         """Add cases to those of a run."""
-        there = {test["case_id"] for test in self._rail.pages(f"get_tests/{run}", "tests")}
+        there: set[int] = self._listed("tests", run, lambda one: [one["case_id"]])
         if not there.issuperset(cases):
             body = {"include_all": False, "case_ids": sorted(there.union(cases))}
-            self._change(f"update_run/{run}", body)
+            with self._changing("tests", run):
+                self._rail.post(f"update_run/{run}", body)
+            there.update(cases)
 
     def told(self, run: int) -> set[str]:
         """Return the marks of the results of a run."""
-        results = self._rail.pages(f"get_results_for_run/{run}", "results")
-        return {found for one in results for found in marks(one["comment"])}
+        return self._listed("results", run, lambda one: marks(one["comment"]))
 
     def add_results(self, run: int, results: Sequence[Mapping[str, Any]]) -> None:
         """Add results, which name their cases."""
         for start in range(0, len(results), PAGE):
             chunk = results[start : start + PAGE]
-            body = {"results": chunk}
-            self._change(f"add_results_for_cases/{run}", body, hints={400: _RESULTS})
+            method, body = f"add_results_for_cases/{run}", {"results": chunk}
+            with self._changing("results", run):
+                self._rail.post(method, body, hints={400: _RESULTS})
+            self.told(run).update(*(marks(one["comment"]) for one in chunk))
 
     def attach(self, run: int, key: str, files: Sequence[Attachment]) -> None:
         """Attach files to a run, each once."""
         if not files:
             return
-        attached = self._rail.pages(f"get_attachments_for_run/{run}", "attachments")
-        there = {one["name"] for one in attached}
+        there: set[str] = self._listed("attachments", run, lambda one: [one["name"]])
         for file in files:
             if (name := file_name(file, key)) not in there:
-                self._rail.upload(f"add_attachment_to_run/{run}", name, file)
+                with self._changing("attachments", run):
+                    self._rail.upload(f"add_attachment_to_run/{run}", name, file)
+                there.add(name)
 
-    def close_run(self, run: int) -> None:
-        """Close a run: nothing can be added any more."""
-        self._change(f"close_run/{run}", {})
+    def close_run(self, run: int, told: str) -> None:
+        """Close the run of a run: nothing can be added any more."""
+        with self._changing("run", told):
+            self._rail.post(f"close_run/{run}", {})
 
     def _runs(self, since: datetime) -> Sequence[Entry]:
         after = int(since.timestamp())
@@ -153,22 +191,38 @@ class Project:
             parent = known.sections.get((parent, name)) or self._add_section(known, parent, name)
         known_as = automation_id(one.cell)
         body = {"title": line(str(one.cell)), self._settings.id_field: known_as}
-        case = self._change(f"add_case/{parent}", body, hints={400: _CASES})
+        with self._changing("cases", 0):
+            case = self._rail.post(f"add_case/{parent}", body, hints={400: _CASES})
         known.cases[known_as] = number = int(case["id"])
         return number
 
     def _add_section(self, known: Known, parent: int | None, name: str) -> int:
         body = {**self._suite, "name": name, **({"parent_id": parent} if parent else {})}
-        section = self._change(f"add_section/{self._settings.project}", body)
+        with self._changing("cases", 0):
+            section = self._rail.post(f"add_section/{self._settings.project}", body)
         known.sections[parent, name] = number = int(section["id"])
         return number
 
-    def _change(self, method: str, body: Any, hints: Mapping[int, str] | None = None) -> Any:
+    def _listed(self, what: str, run: int, take: Callable[[Entry], Iterable[Any]]) -> set[Any]:
+        """Return what is taken of a list of a run."""
+        if (what, run) not in self._seen:
+            method = _LISTS[what]
+            found = self._rail.pages(f"{method}/{run}", what)
+            self._seen[what, run] = {taken for one in found for taken in take(one)}
+        seen: set[Any] = self._seen[what, run]
+        return seen
+
+    @contextlib.contextmanager
+    def _changing(self, what: str, which: int | str) -> Iterator[None]:
+        """Doubt what a change that fails is about; all, where it cannot be: that may be gone."""
         try:
-            return self._rail.post(method, body, hints=hints)
-        except ConnectorError:
-            # It may have been done, or what it was about is gone.
-            self._known = None
+            yield
+        except ConnectorError as error:
+            self._seen.pop((what, which), None)
+            if not error.info.retryable:
+                self._seen.clear()
+            if what == "cases" or not error.info.retryable:
+                self._known = None
             raise
 
 
