@@ -203,7 +203,7 @@ def load(path: Path) -> Config:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(
-            "no such file", where=str(path), hint="Write one, or try: accel bench --help"
+            "no such file", where=str(path), hint="Write one: accel init MODEL"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(path)) from None

@@ -166,7 +166,7 @@ def reference(model: str) -> str:
         guess = get_close_matches(path.name, beside, n=1)
         raise ConfigError(
             f"there is no file or directory {model!r}",
-            where=f"{WHERE} MODEL",
+            where="MODEL",
             accepted=(
                 "an .onnx file",
                 "a directory",

@@ -174,13 +174,14 @@ def _print_cells(planned: Sequence[Planned]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading in ("target", "model", "prec", "batch", "tokens", "state"):
-        table.add_column(heading, overflow="fold")
-    reasons: dict[str, None] = {}
+        is_number = heading in ("batch", "tokens")
+        table.add_column(heading, overflow="fold", justify="right" if is_number else "left")
+    reasons: dict[str, dict[str, None]] = {}
     for one in planned:
         cell, missing = one.cell, _missing(one)
         if missing is not None:
             hint = f"\n    {missing.info.hint}" if missing.info.hint else ""
-            reasons[f"{cell.target}: {missing.info.message}{hint}"] = None
+            reasons.setdefault(f"{missing.info.message}{hint}", {})[str(cell.target)] = None
         state = "ready" if missing is None else "missing"
         state += ", required" if one.is_required else ""
         table.add_row(
@@ -196,8 +197,8 @@ def _print_cells(planned: Sequence[Planned]) -> None:
         )
     out = console()
     out.print(table)
-    for reason in reasons:
-        out.print(reason)
+    for reason, targets in reasons.items():
+        out.print(f"{', '.join(targets)}: {reason}", soft_wrap=not out.is_terminal)
     ready = sum(_missing(one) is None for one in planned)
     out.print(f"{ready} of {len(planned)} cells can be measured here.")
 

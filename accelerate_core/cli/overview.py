@@ -22,6 +22,7 @@ GROUP = "accelerate_core.commands"
 COMMANDS: Mapping[str, str] = {
     "run": "Run a pipeline file: measure every cell, store and report it.",
     "bench": "Benchmark one model without a file.",
+    "init": "Write a pipeline file for a model, to begin with.",
     "report": "Report a stored run again, in any format.",
     "top": "Show the fleets that run here: workers, jobs, health.",
     "doctor": "Try every backend and browser for real, and say what is missing.",
@@ -39,7 +40,8 @@ _OPTIONS = (
 _EXAMPLES = (
     "accel doctor",
     "accel bench dir:models/minilm --on cpu --on 'webgpu:*'",
-    "accel run pipeline.toml",
+    "accel init model.onnx",
+    "accel run accelerate.toml",
 )
 
 

@@ -73,13 +73,14 @@ def test_shows_a_plain_table_without_the_report_plugin(accel: Accel, pipeline: P
 def test_a_dry_run_shows_the_cells_and_starts_nothing(
     accel: Accel, pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    file = pipeline('targets = ["cpu", "wasm:safari"]', head='[store]\nuse = "duckdb"')
+    targets = 'targets = ["cpu", "wasm:safari", "webgpu:safari"]'
+    file = pipeline(targets, head='[store]\nuse = "duckdb"')
     done = accel("run", file, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert re.search(r"cpu +tiny +fp32 +1 +- +ready", done.stdout)
     assert re.search(r"wasm:safari +tiny +fp32 +1 +- +missing", done.stdout)
-    assert "safari exists only on macOS" in done.stdout
-    assert "1 of 2 cells can be measured here." in done.stdout
+    assert "wasm:safari, webgpu:safari: safari exists only on macOS" in done.stdout
+    assert "1 of 3 cells can be measured here." in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["pipeline.toml"]
 
 
