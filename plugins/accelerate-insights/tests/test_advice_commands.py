@@ -21,6 +21,7 @@ from .databases import filled
 
 SEVEN = (10.0, 10.2, 9.9, 10.1, 9.8, 10.3, 10.0)
 BROWSER = "wasm:chromium-headless-shell"
+THROUGHPUT = "throughput_items_per_second"
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,12 @@ def test_with_one_point_and_with_more(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "not enough data" in said(capsys, "recommend", *words)
 
     filled(path, SEVEN, first=1, target="webgpu/ort:firefox")
+    told = json.loads(
+        said(capsys, "history", "--json", "--browser", "firefox", "--metric", THROUGHPUT, *words)
+    )
+    assert [(one["browser"], one["metric"]) for one in told["series"]] == [("firefox", THROUGHPUT)]
+    asked = json.loads(said(capsys, "recommend", "--json", "--objective", "throughput", *words))
+    assert asked["objective"] == "throughput" and asked["answers"][0]["unit"] == "items/s"
     text = said(capsys, "recommend", "--save", *words)
     assert "best  webgpu/ort:firefox fp32 batch 1  10  9.8 to 10.3     7  7/7" in text
     assert "not webgpu/ort:chromium fp32 batch 1: 1 of at least 6 runs" in text
@@ -77,9 +84,10 @@ def test_with_ten_thousand_points(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_optimize_and_its_undo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = filled(tmp_path / "a.duckdb", SEVEN, target="webgpu/plan:chromium", name="r")
+    ran = {"name": "r", "first": -60}  # longer ago than is looked at where nobody says
+    path = filled(tmp_path / "a.duckdb", SEVEN, target="webgpu/plan:chromium", **ran)
     slow = [2 * value for value in SEVEN]
-    filled(path, slow, target="webgpu/ort:chromium", name="r", id="slow")
+    filled(path, slow, target="webgpu/ort:chromium", id="slow", **ran)
     file = tmp_path / "p.toml"
     text = '[[models]]\nname = "minilm"\nsource = "file:x"\n[[benchmarks]]\ntargets = '
     file.write_text(f'{text}["webgpu:chromium"] # one\n')

@@ -94,6 +94,22 @@ def test_events_become_rows_a_few_seconds_apart(tmp_path: Path) -> None:
     store.close()
 
 
+def test_no_pool_is_more_than_fully_used(tmp_path: Path) -> None:
+    store = DuckDbStore.open(tmp_path / "r.duckdb")
+    history = PoolHistory(store)
+    link = samples.connection(info=samples.worker_info("webgpu/ort:chromium"))
+    about = {"run_id": "run-1", "at": samples.START}
+    history.started(events.WorkerStarted(**about, worker_id="a", epoch=1, connection=link))
+    # Two runs at once on two slots, and one that began before.
+    busy = Point("accelerate.worker.busy_time", "counter", "s", 12.0)
+    at = samples.START + timedelta(seconds=6)
+    history.recorded(events.MetricsRecorded(**about, points=(busy,)))
+    history.recorded(events.MetricsRecorded(**{**about, "at": at}, points=()))
+    query = "SELECT size, active, utilisation FROM resource_pool_metrics"
+    assert store.query(query).rows == ((1, 1, 1.0),)
+    store.close()
+
+
 def test_a_real_run_leaves_the_history_of_its_pool(tmp_path: Path) -> None:
     tiny = Path(str(resources.files("accelerate_core"))) / "data/tiny_mlp.onnx"
     made = config.parse(

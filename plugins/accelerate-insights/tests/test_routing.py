@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 from accelerate_duckdb.store import DuckDbStore
 from accelerate_insights.routing import DAYS, read_history
@@ -16,7 +17,7 @@ from accelerate_core.host import Host
 from accelerate_core.measuring import provenance
 from accelerate_core.memory_store import MemoryStore
 from accelerate_core.testing import samples
-from accelerate_core.types import Phases
+from accelerate_core.types import CellStatus, Phases
 
 from .databases import filled
 
@@ -51,6 +52,21 @@ def test_numbers_are_of_the_size_that_most_targets_share(tmp_path: Path) -> None
     with_store.close()
     assert found["webgpu:chromium"]["run_ns"] == 10_000_000
     assert found["wasm:firefox"]["run_ns"] == 20_000_000
+
+
+def test_only_what_was_measured_well_with_what_is_installed_counts(tmp_path: Path) -> None:
+    now = samples.worker_info("webgpu/ort:chromium")
+    before = attrs.evolve(now, browser_version="1")
+    path = filled(tmp_path / "r.duckdb", [90.0] * 3, worker=before, model_sha256=SHA)
+    filled(path, [10.0], first=3, name="now", model_sha256=SHA)
+    filled(path, [1.0], first=4, name="wrong", status=CellStatus.MISMATCH, model_sha256=SHA)
+    simulated = attrs.evolve(now, is_simulated=True)
+    filled(path, [1.0], first=5, name="fake", worker=simulated, model_sha256=SHA)
+    store = DuckDbStore.open(path)
+    known = read_history(store, "fake-5")[SHA]["webgpu:chromium"]
+    store.close()
+    assert (known["run_ns"], known["count"]) == (10_000_000, 1)
+    assert known["browser_version"] == now.browser_version
 
 
 def test_other_machines_and_what_is_old_say_nothing(tmp_path: Path) -> None:

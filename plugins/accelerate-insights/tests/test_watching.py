@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from accelerate_insights import detecting
 from accelerate_insights.detecting.shift import ShiftDetector
 from accelerate_insights.reading import read_series
 from accelerate_insights.testing.detectors import series
-from accelerate_insights.values import Status
+from accelerate_insights.values import METRICS, Finding, Status
 from accelerate_insights.watching import alerts, keeping
 from accelerate_insights.watching.analysis import Watch
-from accelerate_insights.watching.deciding import Known, is_news
+from accelerate_insights.watching.deciding import Known, by_cause, is_mended, is_news
 from accelerate_insights.watching.plugin import WatchSettings
 
 from accelerate_core.cli import main
@@ -35,6 +36,9 @@ from .databases import filled
 GOOD, BAD, COMMITS = 10.0, 13.0, ("a" * 40, "b" * 40)
 #: As much as real series differ, and the same in every test.
 NOISE = (1.0, 1.01, 0.99, 1.005, 0.985, 1.015, 0.995, 1.002)
+
+
+THROUGHPUT = "throughput_items_per_second"
 
 
 def levels(*parts: tuple[float, int]) -> list[float]:
@@ -98,6 +102,7 @@ def test_what_is_confirmed_is_stored_and_told_with_all_that_people_need(
     assert told.change == pytest.approx(0.3, abs=0.02)
     assert told.change_low is not None and told.change_high is not None
     assert told.change_low < told.change < told.change_high
+    assert told.evidence["detector"] == "shift" and told.evidence["runs_before"] == 30
     assert told.label.startswith("latency of minilm on webgpu/ort:chromium")
     assert told.see == f"accel regressions show {told.id[:8]} --db {path}" and not told.fails_run
     ((identity, status, again, worse),) = rows(opened, "id, status, was_measured_again, is_worse")
@@ -207,12 +212,17 @@ def test_only_what_was_fixed_is_news_again(status: Status) -> None:
     assert is_news(found, {found.id: known}, 0.05) == (status is Status.FIXED)
 
 
-def test_what_became_better_is_stored_and_nobody_is_told(tmp_path: Path) -> None:
+def test_what_became_better_is_stored_and_nobody_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = filled(tmp_path / "r.duckdb", levels((BAD, 30), (GOOD, 12)), name="run")
     store = DuckDbStore.open(path)
     assert judge(store, "run-41") == (set(), [])
     assert rows(store, "is_worse, severity, was_measured_again") == ((False, "improvement", False),)
     store.close()
+    words = ["regressions", "find", "--json", "--db", str(path)]
+    assert main(words) == 0 and json.loads(capsys.readouterr().out) == []
+    assert main([*words, "--all"]) == 0 and len(json.loads(capsys.readouterr().out)) == 1
 
 
 def test_what_was_fixed_and_is_back_is_opened_again_with_a_note(
@@ -421,6 +431,71 @@ def test_a_detector_of_somebody_else_is_asked_where_it_is_named(
     assert "no detector is called 'eagre'" in capsys.readouterr().err
 
 
+# --- what is stored -------------------------------------------------------------------------------
+
+
+def kept(store: DuckDbStore, *findings: Finding) -> None:
+    with store.transaction() as transaction:
+        for one in findings:
+            keeping.save(transaction, one)
+            keeping.set_told(transaction, [one.id], Status.OPEN)
+
+
+def test_findings_are_of_their_machine_and_named_by_what_no_other_begins_with(
+    tmp_path: Path,
+) -> None:
+    (first,) = detecting.find([series(levels((GOOD, 30), (BAD, 8)))])
+    latency = attrs.evolve(first, id="ab1", cause_id="one", status=Status.FIXED)
+    (other,) = detecting.find([series(levels((GOOD, 30), (GOOD / 2, 8)), THROUGHPUT)])
+    lost = attrs.evolve(other, id="ab2", cause_id="one")
+    later = attrs.evolve(latency, id="cd3", cause_id=None)
+    moved = attrs.evolve(later.change, index=later.change.index + 1)
+    elsewhere = attrs.evolve(first.series, machine="other")
+    store = DuckDbStore.open(tmp_path / "r.duckdb")
+    kept(store, latency, lost, attrs.evolve(later, change=moved))
+    assert [one.id for one in alerts.told(store, first.series)] == ["ab1", "cd3"]
+    assert alerts.told(store, elsewhere) == []
+    assert keeping.fixed_before(store, first.series) == "cd3"  # the later one
+    assert keeping.fixed_before(store, elsewhere) is None
+    assert alerts.find(store, "ab1").id == "ab1"
+    with pytest.raises(ConfigError, match="several findings begin with 'ab'"):
+        alerts.find(store, "ab")
+    # Half of the throughput is worse than 30 % of latency.
+    groups = alerts.read(store, statuses=tuple(Status))
+    assert [[one.id for one in alert.findings] for alert in groups] == [["ab2", "ab1"], ["cd3"]]
+    store.close()
+
+
+def test_the_worst_is_told_first_and_brings_what_has_its_cause() -> None:
+    def found(name: str, factor: float, cause: str | None) -> Finding:
+        (one,) = detecting.find([series(levels((GOOD, 30), (GOOD * factor, 8)), key=name)])
+        label = attrs.evolve(one.series.label, model=name)
+        return attrs.evolve(one, series=attrs.evolve(one.series, label=label), cause_id=cause)
+
+    three = [found("a", 1.15, None), found("b", 1.15, "x"), found("c", 1.5, "x")]
+    assert [one.series.key for one in by_cause(three)] == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "level", "is_over"),
+    [
+        ("latency_ms", 10.4, True),
+        ("latency_ms", 10.6, False),
+        ("latency_ms", 8.0, True),
+        ("throughput_items_per_second", 9.6, True),
+        ("throughput_items_per_second", 9.4, False),
+        ("throughput_items_per_second", 12.0, True),
+    ],
+)
+def test_what_is_mended_is_no_worse_than_it_was(metric: str, level: float, is_over: bool) -> None:
+    assert is_mended(METRICS[metric], 10.0, level, 0.05) is is_over
+
+
+def test_moments_are_kept_in_utc() -> None:
+    noon = datetime(2026, 11, 22, 12, tzinfo=timezone(timedelta(hours=2)))
+    assert keeping.utc(noon) == datetime(2026, 11, 22, 10)
+
+
 # --- accel regressions ----------------------------------------------------------------------------
 
 
@@ -465,9 +540,11 @@ def test_a_status_is_changed_with_a_note_by_the_beginning_of_an_id(accel: Accel)
         assert done.returncode == 0 and f"-> {status}" in done.stdout
         shown = json.loads(accel("show", identity[:6], "--json").stdout)
         assert (shown["status"], shown["note"]) == (status, f"because {word}")
+        assert (f"[{status}: " in accel().stdout) == (word != "wontfix")
     assert accel("fix", identity[:6]).returncode == 0
     assert "No regressions." in accel().stdout
-    assert "[fixed: because open]" in accel("list", "--all").stdout
+    for words in (("list", "--all"), ("--all",)):
+        assert "[fixed: because open]" in accel(*words).stdout
     shown = accel("show", identity).stdout
     assert "yes, and it stayed" in shown and f"{COMMITS[0]} .. {COMMITS[1]}" in shown
 
@@ -477,6 +554,15 @@ def test_an_id_nobody_has_and_a_time_that_is_none_are_refused(accel: Accel) -> N
     assert done.returncode == 2 and "no finding is called 'nothing'" in done.stderr
     assert accel("fix", "zzz").returncode == 2
     assert accel("--since", "yesterday").returncode == 2
+
+
+def test_what_was_detected_long_ago_is_listed_where_asked(accel: Accel, path: Path) -> None:
+    store = DuckDbStore.open(path)
+    with store.transaction() as transaction:
+        transaction.execute("UPDATE performance_regressions SET detected_at = '2020-01-01'")
+    store.close()
+    assert "No regressions." in accel("--since", "7d").stdout
+    assert "1 regression with 1 cause" in accel("list", "--since", "all").stdout
 
 
 def test_without_a_database_nothing_is_made(
