@@ -165,7 +165,7 @@ def facts(summary: RunSummary) -> dict[str, str]:
     known = {
         "file": run.name,
         "id": run.id,
-        "started": run.started_at.isoformat(sep=" ", timespec="seconds"),
+        "started": run.started_at.isoformat(sep=" ", timespec="seconds").replace("+00:00", " UTC"),
         "took": f"{short(seconds)} s" if seconds is not None else None,
         "host": _host(run.host),
         "commit": run.project_commit and run.project_commit[:12],

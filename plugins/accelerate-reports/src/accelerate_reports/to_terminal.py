@@ -63,8 +63,8 @@ DISPENSABLE = (
 #: Columns that may be wrapped, and the width up to which they are not.
 WRAPPED = {"model": 20, "target": 29}
 
-#: Width where nobody says how wide the output is: a log file, a pipe.
-DEFAULT_WIDTH = 100
+#: Width where nobody says how wide the output is: a log file, a pipe. Nothing is cut or wrapped.
+UNLIMITED = 1000
 
 
 def row_cells(measurement: Measurement | Row, names: Sequence[str] = SHOWN) -> list[Text]:
@@ -127,8 +127,8 @@ class ResultTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.table(options.max_width)
 
-    def table(self, width: int = DEFAULT_WIDTH) -> Table:
-        """Return the table of what was added so far, at most `width` wide."""
+    def table(self, width: int = UNLIMITED) -> Table:
+        """Return the table of what was added so far, at most `width` characters wide."""
         from rich import box
         from rich.table import Table
 
@@ -209,7 +209,7 @@ class TerminalReport:
         from rich.console import Console
 
         is_sized = sys.stdout.isatty() or "COLUMNS" in os.environ
-        console = Console(width=None if is_sized else DEFAULT_WIDTH, highlight=False)
+        console = Console(width=None if is_sized else UNLIMITED, highlight=False)
         table = ResultTable(measurement.cell for measurement in summary.measurements)
         for measurement in summary.measurements:
             table.add(measurement)
@@ -219,7 +219,10 @@ class TerminalReport:
             console.print(notes_below(summary))
         # An error text may hold anything; a terminal that cannot show it must not end the report.
         encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(captured.get().encode(encoding, "replace").decode(encoding))
+        text = captured.get().encode(encoding, "replace").decode(encoding)
+        if not sys.stdout.isatty():
+            text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+        sys.stdout.write(text)
         sys.stdout.flush()
 
     def notes(self, summary: RunSummary) -> RenderableType:
