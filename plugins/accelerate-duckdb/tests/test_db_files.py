@@ -205,6 +205,20 @@ def test_merging_takes_everything_once(path: Path, tmp_path: Path) -> None:
     store.close()
 
 
+def test_merged_rows_keep_their_order_and_the_next_one_comes_after_them(
+    path: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.duckdb"
+    fill(path, 1, 2)
+    fill(other, 3, 2, 1, machine="b")
+    with duckdb.connect(other) as connection:  # lying in another order, with numbers left out
+        connection.execute("UPDATE webnn_webgpu_performance SET id = 900 - 100 * id")
+    merge(path, [other])
+    fill(path, 0)
+    by_number = "SELECT run_id FROM webnn_webgpu_performance ORDER BY id"
+    assert column(path, by_number) == ["a-1", "a-2", "b-1", "b-2", "b-3", "a-0"]
+
+
 def test_merging_two_ways_ends_in_the_same(path: Path, tmp_path: Path) -> None:
     places = [tmp_path / f"{name}.duckdb" for name in "xyz"]
     for place, machine in zip(places, "xyz", strict=True):

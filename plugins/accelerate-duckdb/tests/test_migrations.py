@@ -10,10 +10,12 @@ from pathlib import Path
 import duckdb
 import pytest
 from accelerate_duckdb import migrations
+from accelerate_duckdb.bulk import insert_rows
 from accelerate_duckdb.client import query
 from accelerate_duckdb.db import app
 from accelerate_duckdb.migrations import CORE
 from accelerate_duckdb.pruning import prune
+from accelerate_duckdb.rows import measurement_row
 from accelerate_duckdb.store import DuckDbStore
 from typer.testing import CliRunner
 
@@ -54,7 +56,11 @@ def test_a_version_1_file_moves_forward_and_keeps_its_rows(path: Path) -> None:
     try:
         assert store.query("FROM energy_samples").rows == ((7, 1.5, "rapl"),)
         history = store.query("SELECT namespace, version FROM schema_versions ORDER BY ALL")
-        assert history.rows == (("core", 1), ("core", 2), ("core", 3), ("energy", 1), ("energy", 2))
+        assert history.rows == (
+            *(("core", number) for number in (1, 2, 3, 4)),
+            ("energy", 1),
+            ("energy", 2),
+        )
     finally:
         store.close()
 
@@ -71,7 +77,7 @@ def test_looking_at_an_older_file_says_how_to_bring_it_forward_and_writes_nothin
         lambda: query(path, "SELECT scenario FROM webnn_webgpu_performance"),
         lambda: prune(path, datetime(2026, 1, 1), is_dry_run=True),
     ):
-        with pytest.raises(StoreError, match=r"has version 1 .* version 3") as caught:
+        with pytest.raises(StoreError, match=r"has version 1 .* version 4") as caught:
             ask()
         assert caught.value.info.hint is not None
         assert f"accel db upgrade --db {path}" in caught.value.info.hint
@@ -83,9 +89,28 @@ def test_looking_at_an_older_file_says_how_to_bring_it_forward_and_writes_nothin
     assert done.exit_code == 0, done.output
     assert (json.loads(done.output)["before"], json.loads(done.output)["after"]["core"]) == (
         {"core": 1},
-        3,
+        4,
     )
     assert query(path, "FROM time_series_performance").rows == ()
+
+
+def test_moving_forward_changes_nothing_of_what_was_measured(path: Path) -> None:
+    older = TableSet(namespace=CORE, migrations=migrations.core_tables().migrations[:3])
+    rows = "SELECT * FROM webnn_webgpu_performance ORDER BY id"
+    shape = "DESCRIBE webnn_webgpu_performance"
+    with duckdb.connect(path) as connection:
+        migrations.migrate(connection, [older], path)
+        many = [
+            {**measurement_row(values.measurement(number)), "cell_id": 1} for number in range(3)
+        ]
+        insert_rows(connection, "webnn_webgpu_performance", many)
+        before = [connection.execute(sql).fetchall() for sql in (rows, shape)]
+    store = DuckDbStore.open(path)
+    assert [list(store.query(sql).rows) for sql in (rows, shape)] == before
+    assert store.save_measurement(values.measurement(7)) == 4
+    with pytest.raises(StoreError):
+        store.save_measurement(values.measurement(7))
+    store.close()
 
 
 def test_pruning_brings_an_older_file_forward(path: Path) -> None:

@@ -33,7 +33,7 @@ _REFERENCES = {"webnn_webgpu_performance.cell_id": "cells.id"}
 #: Where the row of another machine may be newer than ours: the later of this column counts.
 _NEWER = {"runs": "finished_at", "performance_regressions": "updated_at"}
 _COLUMNS = """
-SELECT table_name, column_name, coalesce(column_default, '') LIKE 'nextval(%'
+SELECT table_name, column_name, if(column_default LIKE 'nextval(%', column_default, NULL)
 FROM duckdb_columns() JOIN duckdb_tables() USING (database_name, table_name)
 WHERE database_name = ? AND table_name <> 'schema_versions' ORDER BY table_name, column_index
 """
@@ -44,6 +44,9 @@ ORDER BY table_name, constraint_index
 """
 
 
+_NO_NUMBER = (None, None)
+
+
 @attrs.frozen
 class Shape:
     """What a table is made of."""
@@ -51,6 +54,7 @@ class Shape:
     name: str
     columns: tuple[str, ...]  #: without `number`
     number: str | None  #: the column a sequence fills
+    next_number: str | None  #: SQL for its next value
     key: tuple[str, ...]  #: what makes rows the same
 
 
@@ -148,19 +152,24 @@ def _merge(
 
 def _shapes(connection: duckdb.DuckDBPyConnection, database: str) -> dict[str, Shape]:
     columns: dict[str, list[str]] = {}
-    numbers: dict[str, str] = {}
-    for table, column, is_number in connection.execute(_COLUMNS, [database]).fetchall():
-        if is_number:
-            numbers[table] = column
+    numbers: dict[str, tuple[str | None, str | None]] = {}
+    for table, column, next_number in connection.execute(_COLUMNS, [database]).fetchall():
+        if next_number:
+            numbers[table] = column, next_number
             columns.setdefault(table, [])
         else:
             columns.setdefault(table, []).append(column)
     keys: dict[str, tuple[str, ...]] = {}
     for table, names in connection.execute(_KEYS, [database]).fetchall():
-        if numbers.get(table) not in names:
+        if numbers.get(table, _NO_NUMBER)[0] not in names:
             keys.setdefault(table, tuple(names))
     return {
-        table: Shape(table, tuple(own), numbers.get(table), keys.get(table, tuple(own)))
+        table: Shape(
+            table,
+            tuple(own),
+            *numbers.get(table, _NO_NUMBER),
+            keys.get(table, tuple(own)),
+        )
         for table, own in columns.items()
     }
 
@@ -169,6 +178,20 @@ def _ordered(shapes: Mapping[str, Shape], references: Mapping[str, str]) -> list
     """Return tables that are named by number before those that name them."""
     naming = {reference.partition(".")[0] for reference in references}
     return sorted(shapes.values(), key=lambda shape: (shape.name in naming, shape.name))
+
+
+def _shift(connection: duckdb.DuckDBPyConnection, shape: Shape) -> int:
+    """Return what is added to numbers of theirs; our sequence goes on behind them."""
+    ((first, span),) = connection.execute(
+        f"SELECT coalesce(min({shape.number}), 0),"
+        f" coalesce(max({shape.number}) - min({shape.number}) + 1, 0) FROM {_OTHER}.{shape.name}"
+    ).fetchall()
+    if not span:
+        return 0
+    ((begin,),) = connection.execute(
+        f"SELECT min({shape.next_number}) FROM range(?)", [span]
+    ).fetchall()
+    return int(begin) - int(first)
 
 
 def _update(connection: duckdb.DuckDBPyConnection, shape: Shape) -> int:
@@ -195,11 +218,13 @@ def _add(connection: duckdb.DuckDBPyConnection, shape: Shape, references: Mappin
             terms[column] = f"n_{named}.ours"
             assert number
     same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM {terms[name]}" for name in shape.key)
-    order = f" ORDER BY o.{shape.number}" if shape.number else ""
+    if shape.number:
+        # Theirs moved behind ours: they keep their order however many threads insert, unsorted.
+        terms[shape.number] = f"o.{shape.number} + {_shift(connection, shape)}"
     answer = connection.execute(
-        f"INSERT INTO {shape.name} ({', '.join(shape.columns)})"
+        f"INSERT INTO {shape.name} ({', '.join(terms)})"
         f" SELECT {', '.join(terms.values())} FROM {_OTHER}.{shape.name} AS o {' '.join(joins)}"
-        f" WHERE NOT EXISTS (SELECT 1 FROM {shape.name} AS t WHERE {same}){order}"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {shape.name} AS t WHERE {same})"
     )
     ((count,),) = answer.fetchall()
     if any(target == f"{shape.name}.{shape.number}" for target in references.values()):
