@@ -28,10 +28,12 @@ def opened(host: Host, db: Path) -> Iterator[Store]:
         yield store
 
 
-def looked_at(host: Host, db: Path) -> Records:
-    """Return what answers for an existing database, also during a run; ConfigError for none."""
+@contextlib.contextmanager
+def looked_at(host: Host, db: Path) -> Iterator[Records]:
+    """Look at an existing database for the block, also during a run; ConfigError for none."""
     _check(db)
-    return host.look(_STORE, {"path": str(db)}, where="--db")
+    with contextlib.closing(host.look(_STORE, {"path": str(db)}, where="--db")) as records:
+        yield records
 
 
 def _check(db: Path) -> None:

@@ -52,7 +52,8 @@ def show(
     from .output import print_json
 
     states = tending.STATES if is_all else ("waiting", "dead")
-    known = tending.deliveries(looked_at(Host(), db))
+    with looked_at(Host(), db) as records:
+        known = tending.deliveries(records)
     names = sorted({one.connector for one in known})
     found = [one for one in known if one.state in states and connector in (None, one.connector)]
     if as_json:

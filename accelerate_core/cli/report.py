@@ -69,13 +69,13 @@ def report(
         _report_days(host, db, days, chosen, output)
         return
     settings = _report_settings(host, format_name, output)
-    store = looked_at(host, db)
-    if is_list:
-        runs = store.runs(_LISTED)
-        summary = None
-    else:
-        summary = store.summary(_find(store.runs(_HISTORY), run, db).id)
-        summary = attrs.evolve(summary, notes=host.run_notes(summary, store))
+    with looked_at(host, db) as store:
+        if is_list:
+            runs = store.runs(_LISTED)
+            summary = None
+        else:
+            summary = store.summary(_find(store.runs(_HISTORY), run, db).id)
+            summary = attrs.evolve(summary, notes=host.run_notes(summary, store))
     if summary is None:
         print_json([to_plain(one) for one in runs]) if as_json else _print_runs(runs)
     elif as_json:
@@ -98,7 +98,8 @@ def _report_days(host: Host, db: Path, days: float, name: str, output: str | Non
         raise ConfigError(
             "no such directory", where=f"--output {output}", hint="Create it, or name another."
         )
-    made = host.performance_report(looked_at(host, db), days, name)
+    with looked_at(host, db) as store:
+        made = host.performance_report(store, days, name)
     if output is None or output == "-":
         sys.stdout.flush()
         sys.stdout.buffer.write(made)

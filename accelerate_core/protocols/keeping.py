@@ -76,6 +76,10 @@ class Records(Protocol):
         """Run a read-only query."""
         ...
 
+    def close(self) -> None:
+        """Let go of what is open."""
+        ...
+
 
 class Store(Records, Protocol):
     """Remember runs. Thread-safe; a call returns after its commit. StoreError otherwise."""

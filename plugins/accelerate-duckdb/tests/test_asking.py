@@ -105,6 +105,8 @@ def test_runs_are_told_by_whoever_writes_them_or_by_the_file(
     say_goodbye(other_process)
     other_process.wait()
     assert (asked.runs(), asked.summary("run-1")) == beside
+    asked.close()
+    DuckDbStore.open(path, wait_s=0).close()
     assert beside[1].run == beside[0][0] == values.RUN and len(beside[1].measurements) == 1
 
 
@@ -114,6 +116,7 @@ def test_what_a_file_lacks_is_brought_before_anyone_looks(path: Path) -> None:
     new = TableSet(namespace="new", migrations=(Migration(version=1, sql=table),))
     found = DuckDbPlugin().store_look(DuckDbSettings(path=str(path)), None, (new,))
     assert found.query("FROM new_rows").rows == ((7,),)
+    found.close()
     with pytest.raises(StoreError, match="another program"):
         foreign = path.with_name("foreign.duckdb")
         with duckdb.connect(foreign) as connection:

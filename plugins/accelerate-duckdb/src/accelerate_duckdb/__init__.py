@@ -49,6 +49,12 @@ class DuckDbPlugin:
         from .recalling import Recalled
 
         found = Recalled(settings.path, settings.wait_s)
-        if found.lacks(tables):
+        try:
+            is_behind = found.lacks(tables)
+        except BaseException:
+            found.close()
+            raise
+        if is_behind:
+            found.close()
             self.store_create(settings, ctx, tables).close()
         return found

@@ -12,7 +12,7 @@ from accelerate_core.errors import StoreError
 from accelerate_core.protocols import Table, TableSet
 from accelerate_core.types import Measurement, RunInfo, RunSummary
 
-from . import client, migrations, opening, rows
+from . import client, migrations, rows
 
 
 class Recalling(ABC):
@@ -56,12 +56,16 @@ class Recalled(Recalling):
     """Ask the process that writes a file, or read it where there is none."""
 
     def __init__(self, path: str | Path, wait_s: float) -> None:
-        self._path = opening.real_path(path)
-        self._wait_s = wait_s
+        self._client = client.Client(path, wait_s)
+        self._path = self._client.path
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Table:
         """Run one read-only statement on what is committed; errors as those of `client.query`."""
-        return client.query(self._path, sql, parameters, wait_s=self._wait_s)
+        return self._client.query(sql, parameters)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._client.close()
 
     def lacks(self, tables: Sequence[TableSet]) -> bool:
         """Whether the file is of another version, without some of these, or another program's."""

@@ -138,7 +138,8 @@ def history(
 
     from .history import read, show
 
-    rows = read(looked_at(Host(), db), limit)
+    with looked_at(Host(), db) as records:
+        rows = read(records, limit)
     if as_json:
         print_json(rows)
     else:
