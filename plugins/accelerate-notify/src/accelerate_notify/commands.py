@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from accelerate_core.config import Config
     from accelerate_core.errors import ErrorInfo
     from accelerate_core.events import Notification
     from accelerate_core.protocols import Connector
-    from accelerate_core.types import Target
 
     from .notifier import Notifier, Preview
     from .settings import Rule
@@ -79,7 +76,7 @@ def test(
     from accelerate_core.cli.output import print_error, print_json
     from accelerate_core.config import load
 
-    from .sample import Sample
+    from .wanting import wanted
 
     config = load(file)
     tables = make_connectors(config, make_host(config))
@@ -89,16 +86,15 @@ def test(
             stack.callback(one.close)
         notifiers = _notifiers(made, file)
         rules = _chosen(notifiers, rule, file)
-        kind = _kind(kind, [one for _, one in rules])
-        words = {"model": model, "metric": metric, "change": change, "status": is_fixed or None}
-        _check_known(kind, {word for word, value in words.items() if value is not None})
-        sample = Sample(
+        sample = wanted(
+            config,
+            [one for _, one in rules],
             kind=kind,
-            severity=_severity(kind, severity),
-            model=model or _first_model(config),
-            target=_target(target or _first_target(config)),
-            metric=metric or "latency_ms",
-            change=_change(change or "50%"),
+            model=model,
+            target=target,
+            metric=metric,
+            severity=severity,
+            change=change,
             is_fixed=is_fixed,
             branch=branch,
         )
@@ -144,87 +140,6 @@ def history(
         print_json(rows)
     else:
         show(rows)
-
-
-def _kind(kind: str | None, rules: Sequence[Rule]) -> str:
-    """Return the kind that is wanted, or the one that fits these rules."""
-    from accelerate_core.errors import ConfigError, did_you_mean
-
-    from .settings import KNOWN
-
-    if kind is None:
-        usual = "regression"
-        return usual if any(usual in rule.on for rule in rules) else rules[0].on[0]
-    if kind not in KNOWN:
-        raise ConfigError(
-            f"rules are about no {kind!r}",
-            where="--on",
-            accepted=tuple(KNOWN),
-            hint=did_you_mean(kind, KNOWN),
-        )
-    return kind
-
-
-def _check_known(kind: str, words: Collection[str]) -> None:
-    from accelerate_core.errors import ConfigError
-
-    from .settings import KNOWN
-
-    for word in sorted(set(words) - KNOWN[kind]):
-        option = "--fixed" if word == "status" else f"--{word}"
-        raise ConfigError(f"{option}: that is not known of {kind}", where=f"--on {kind}")
-
-
-def _severity(kind: str, severity: str | None) -> str:
-    from accelerate_core.errors import ConfigError, did_you_mean
-
-    from .sample import SEVERITIES
-
-    accepted = SEVERITIES[kind]
-    if severity not in (None, *accepted):
-        raise ConfigError(
-            f"a {kind} is never {severity!r}",
-            where="--severity",
-            accepted=accepted,
-            hint=did_you_mean(str(severity), accepted),
-        )
-    return severity or accepted[0]
-
-
-def _change(text: str) -> float:
-    from accelerate_core.errors import ConfigError
-
-    number, size = (text[:-1], 100) if text.endswith("%") else (text, 1)
-    with contextlib.suppress(ValueError):
-        if -1 < (change := float(number) / size) < math.inf:
-            return change
-    raise ConfigError(f"{text!r} is no change", where="--change", accepted=("50%", "-20%", "0.5"))
-
-
-def _target(text: str) -> Target:
-    from accelerate_core.errors import ConfigError
-    from accelerate_core.types import Target
-
-    try:
-        return Target.parse(text)
-    except ConfigError as error:
-        raise ConfigError(
-            error.info.message,
-            where="--target",
-            accepted=error.info.accepted,
-            hint=error.info.hint,
-        ) from None
-
-
-def _first_model(config: Config) -> str:
-    return config.models[0].name if config.models else "bert"
-
-
-def _first_target(config: Config) -> str:
-    for benchmark in config.benchmarks:
-        for target in benchmark.targets:
-            return str(target).replace(":*", ":chromium")
-    return "webgpu:chromium"
 
 
 def _notifiers(made: dict[str, Connector], file: Path) -> dict[str, Notifier]:
