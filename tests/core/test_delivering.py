@@ -400,8 +400,8 @@ def test_a_message_that_always_fails_holds_others_only_for_some_runs(tmp_path: P
             datetime.now(UTC),
         )
         made = dispatcher(store, slack=slack)
-        made.settle()
-        made.close()
+        made.settle(60)  # each message is a commit
+        made.close(60)
         told.append(len(slack.told))
         store.close()
     assert told == [0] * YIELDING_TRIES + [YIELDING_TRIES + 1]
@@ -440,7 +440,7 @@ class Hanging(Pager):
 def test_a_service_that_never_answers_is_waited_for_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("accelerate_core.delivering.relay.SILENT_S", 0.3)
+    monkeypatch.setattr("accelerate_core.delivering.relay.SILENT_S", 1.0)
     ways = []
     for number in range(YIELDING_TRIES + 2):
         store, slack = opened(tmp_path), Hanging()
@@ -454,7 +454,7 @@ def test_a_service_that_never_answers_is_waited_for_once(
         rows = store.query("SELECT attempts FROM outbox_deliveries ORDER BY number").rows
         store.close()
         slack.released.set()
-    assert ways[0] >= 0.3 > max(ways[1:])
+    assert ways[0] >= 1.0 > max(ways[1:])
     assert [tries for (tries,) in rows][:3] == [YIELDING_TRIES, 2, 0]
 
 

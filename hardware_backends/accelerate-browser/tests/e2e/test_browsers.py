@@ -11,19 +11,17 @@ import psutil
 import pytest
 from accelerate_browser import codec
 from accelerate_browser.messages import Echo
+from accelerate_browser.processes import is_running
 
 from accelerate_core.protocols import Context
 from accelerate_core.testing import models
+from accelerate_core.types import WorkerEventKind
 
 Start = Any
 
 
 def _children() -> set[int]:
-    return {
-        child.pid
-        for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE
-    }
+    return {child.pid for child in psutil.Process().children(recursive=True) if is_running(child)}
 
 
 async def _compute(worker: Any, context: Context) -> Any:
@@ -55,8 +53,11 @@ async def test_wasm_runs_and_leaves_nothing(
     assert info.browser_version and info.launch_ms and info.threads
     assert (info.device_type, info.is_software) == ("cpu", False)
     await _compute(worker, context)
-    events = worker.events()
-    said = [(await anext(events)).message.split()[0] for _ in range(4)]
+    said: list[str] = []
+    async for event in worker.events():  # on a busy machine it is silent, too, and heard again
+        said += event.message.split()[:1] * (event.kind is WorkerEventKind.PROGRESS)
+        if len(said) == 4:
+            break
     assert said == ["looking", "fetching", "keeping", "compiling"]
     memory = await worker.memory()
     assert memory is not None and memory > 50 << 20
