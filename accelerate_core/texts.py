@@ -12,6 +12,9 @@ _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 
+#: An id that we made up.
+_RANDOM = re.compile(r"[0-9a-f]{32}")
+
 
 def clean(text: str) -> str:
     """Return `text` with everything unprintable replaced, safe for every format's encoder."""
@@ -26,3 +29,8 @@ def one_line(text: str) -> str:
 def cut(text: str, most: int) -> str:
     """Return at most `most` characters of `text`, with an ellipsis where some are missing."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def short_id(run_id: str) -> str:
+    """Return how a run is named to people: by the beginning of a random id, else by all of it."""
+    return run_id[:12] if _RANDOM.fullmatch(run_id) else one_line(run_id)

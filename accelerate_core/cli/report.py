@@ -14,6 +14,7 @@ import attrs
 import typer
 
 from ..errors import ConfigError, StoreError
+from ..texts import short_id
 from .database import looked_at
 
 if TYPE_CHECKING:
@@ -136,9 +137,9 @@ def _find(runs: Sequence[RunInfo], wanted: str, db: Path) -> RunInfo:
     found = [run for run in runs if run.id.startswith(wanted)]
     if len(found) != 1:
         raise ConfigError(
-            f"no run begins with {wanted!r}" if not found else f"{len(found)} runs do",
+            f"{len(found) or 'no'} run{'s begin' if found else ' begins'} with {wanted!r}",
             where=str(db),
-            accepted=[run.id[:12] for run in (found or runs)[:10]],
+            accepted=[short_id(run.id) for run in (found or runs)[:10]],
             hint="accel report --list shows them.",
         )
     return found[0]
@@ -159,7 +160,7 @@ def _print_runs(runs: Sequence[RunInfo]) -> None:
     from rich import box
     from rich.table import Table
 
-    from .output import console
+    from .output import console, warn
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for heading in ("run", "name", "started (UTC)", "took s", "state"):
@@ -168,10 +169,12 @@ def _print_runs(runs: Sequence[RunInfo]) -> None:
         took = (run.finished_at - run.started_at).total_seconds() if run.finished_at else None
         state = "interrupted" if run.is_interrupted else "finished" if took is not None else "open"
         table.add_row(
-            run.id[:12],
+            short_id(run.id),
             run.name or "-",
             f"{run.started_at:%Y-%m-%d %H:%M:%S}",
             "-" if took is None else f"{took:.1f}",
             state,
         )
     console().print(table)
+    if len(runs) == _LISTED:
+        warn(f"the latest {_LISTED}; all of them: accel query 'SELECT * FROM run_counts'")

@@ -213,6 +213,19 @@ def stored(environment: Mapping[str, str], tmp_path_factory: pytest.TempPathFact
     return folder / "r.duckdb"
 
 
+def test_runs_of_older_results_are_listed_by_names_that_differ(
+    accel: Accel, tmp_path: Path
+) -> None:
+    older = tmp_path / "older.jsonl"
+    row = '{"model": "m", "platform": "cpu", "latency_ms": 1, "timestamp": "2026-01-0%dT00:00:00"}'
+    older.write_text("\n".join(row % day for day in (1, 2)))
+    assert accel("db", "import", older).returncode == 0
+    shown = accel("report", "--list").stdout
+    assert "import-2026-01-01" in shown and "import-2026-01-02" in shown
+    asked = accel("report", "import-2026")
+    assert asked.returncode == 2 and "2 runs begin with 'import-2026'" in asked.stderr
+
+
 def test_a_stored_run_is_reported_again(accel: Accel, stored: Path, tmp_path: Path) -> None:
     run = json.loads(accel("report", "--db", stored, "--json").stdout)
     assert run["measurements"][0]["status"] == "ok"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from accelerate_core.errors import ConfigError, StoreError
+from accelerate_core.texts import short_id
 
 if TYPE_CHECKING:
     import asyncio
@@ -164,7 +165,7 @@ def _compared(
         if run.id == new.summary.run.id:
             raise ConfigError(
                 "A and B are the same run",
-                where=f"run {run.id[:12]}",
+                where=f"run {short_id(run.id)}",
                 hint="accel report --list shows the runs.",
             )
     fresh = [isinstance(one, Config) for one in (old, new)]

@@ -194,6 +194,8 @@ def _print(one: Stored) -> None:
 
     from accelerate_core.cli.output import console
 
+    from ..picturing.words import confidence
+
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
@@ -202,7 +204,7 @@ def _print(one: Stored) -> None:
         ("id", one.id),
         ("what", one.what),
         ("change", _numbers(one)),
-        ("severity", f"{one.severity}, at {one.confidence:.2%} confidence"),
+        ("severity", f"{one.severity}, at {confidence(one.confidence)} confidence"),
         ("status", f"{one.status}, {one.updated_at:%Y-%m-%d %H:%M} UTC"),
         ("note", one.note),
         ("cause", one.cause),

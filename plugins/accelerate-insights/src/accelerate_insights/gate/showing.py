@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from accelerate_core.serial import to_plain
+from accelerate_core.texts import short_id
 from accelerate_core.types import RunInfo
 
 from ..values import METRICS
@@ -71,10 +72,10 @@ def markdown(comparison: Comparison) -> str:
     if worse:
         parts.append(_grid(worse))
     lines = "\n".join(f"- {_escaped(line)}" for line in fine_print(comparison))
-    parts.append(
-        f"<details><summary>All {len(comparison.rows)} rows, and how it was measured</summary>\n\n"
-        f"{_grid(comparison.rows)}\n\n{lines}\n\n</details>"
-    )
+    title, rest = "How it was measured", ""
+    if len(worse) < len(comparison.rows):
+        title, rest = "All rows, and how it was measured", f"{_grid(comparison.rows)}\n\n"
+    parts.append(f"<details><summary>{title}</summary>\n\n{rest}{lines}\n\n</details>")
     return "\n\n".join(parts) + "\n"
 
 
@@ -119,7 +120,9 @@ def _change(value: float | None) -> str:
 
 def _run(run: RunInfo) -> str:
     commit = f", commit {run.project_commit[:12]}" if run.project_commit else ""
-    return f"{run.name or 'a run'} {run.id[:8]} of {run.started_at:%Y-%m-%d %H:%M} UTC{commit}"
+    return (
+        f"{run.name or 'a run'} {short_id(run.id)} of {run.started_at:%Y-%m-%d %H:%M} UTC{commit}"
+    )
 
 
 def _escaped(text: str) -> str:

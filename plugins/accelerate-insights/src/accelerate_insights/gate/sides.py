@@ -16,6 +16,7 @@ import attrs
 from accelerate_core.config import Config, load, parse
 from accelerate_core.errors import ConfigError, StoreError
 from accelerate_core.serial import from_plain
+from accelerate_core.texts import short_id
 from accelerate_core.types import Measurement, RunInfo, RunSummary
 
 from ..reading import Database, Results, Where, read_series
@@ -90,7 +91,7 @@ def _find(runs: Sequence[RunInfo], word: str, where: str) -> RunInfo:
     raise ConfigError(
         f"{len(found)} runs begin with {word!r}" if found else f"no run is called {word!r}",
         where=where,
-        accepted=("latest", "latest~1", "FILE.toml", *(run.id[:12] for run in runs[:_LISTED])),
+        accepted=("latest", "latest~1", "FILE.toml", *(short_id(run.id) for run in runs[:_LISTED])),
         hint="accel report --list shows the runs.",
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from accelerate_core.errors import ConfigError
+from accelerate_core.texts import short_id
 from accelerate_core.types import Cell, Measurement, RunInfo, RunSummary
 
 from .matching import by_status, check_adapters, check_machines, notes
@@ -94,7 +95,7 @@ def _by_cell(summary: RunSummary) -> dict[Cell, Measurement]:
 
 
 def _name(run: RunInfo) -> str:
-    return run.name or run.id[:12]
+    return run.name or short_id(run.id)
 
 
 def _spread(

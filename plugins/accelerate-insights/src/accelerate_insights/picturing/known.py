@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 from accelerate_reports.columns import short
 
-from accelerate_core.texts import one_line
+from accelerate_core.texts import one_line, short_id
 
 from ..reading import Results
 from ..values import METRICS, Finding, Label, Metric, Series, Severity, Status
@@ -70,8 +70,8 @@ class Known:
         bad, good = self.first_bad_commit, self.last_good_commit
         if bad and bad != good:
             return f"commit {bad[:12]}" + (f", after {good[:12]}" if good else "")
-        run = f"run {self.first_bad_run[:12]}"
-        return run + (f", after {self.last_good_run[:12]}" if self.last_good_run else "")
+        run = f"run {short_id(self.first_bad_run)}"
+        return run + (f", after {short_id(self.last_good_run)}" if self.last_good_run else "")
 
 
 def stored(results: Results, since: datetime, series_keys: Sequence[str] = ()) -> list[Known]:

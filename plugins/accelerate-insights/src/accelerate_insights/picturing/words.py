@@ -50,6 +50,11 @@ _ONE = {
 }
 
 
+def confidence(share: float) -> str:
+    """Return a confidence in percent, which is never 100."""
+    return f"{share:.2%}" if share < 0.9999 else "over 99.99%"
+
+
 def evidence(one: Known) -> tuple[str, ...]:
     """Return why a change is believed, and what led to it."""
     said = [one_line(one.cause)] if one.cause else []
@@ -59,7 +64,7 @@ def evidence(one: Known) -> tuple[str, ...]:
         numbers.append(f"{counts[0]} runs before and {counts[1]} since")
     if isinstance(noise := one.evidence.get("noise"), float):
         numbers.append(f"noise {noise:.1%}")
-    belief = f"confidence {one.confidence:.2%}"
+    belief = f"confidence {confidence(one.confidence)}"
     if one.was_measured_again:
         belief += ", measured again"
     belief += f", {one.status}" if one.is_stored else ", not stored"
