@@ -403,7 +403,7 @@ def test_a_comment_has_the_verdict_first_and_is_not_led_astray(comparison: Compa
 
 def test_a_comment_says_no_row_twice() -> None:
     text = showing.markdown(compare(run(measured(1)), run(measured(1, samples_ms=SLOWER))))
-    assert text.startswith("**WORSE: 1 worse**") and text.count("+20%") == 1
+    assert text.startswith("**WORSE: 1 worse**") and text.count("**worse**") == 1
 
 
 def test_json_holds_every_row_and_can_be_read_back(comparison: Comparison) -> None:
