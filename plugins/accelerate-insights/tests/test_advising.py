@@ -16,10 +16,13 @@ from accelerate_duckdb.store import DuckDbStore
 from accelerate_insights import Insights, detecting
 from accelerate_insights.advising import slopes
 from accelerate_insights.advising.asking import since
+from accelerate_insights.advising.candidates import Estimate
 from accelerate_insights.advising.ranking import Answer, wilson
 from accelerate_insights.advising.recommending import keep
 from accelerate_insights.advising.sparkline import MARK, sparkline
+from accelerate_insights.advising.trends import trends
 from accelerate_insights.reading import Database, read_series
+from accelerate_insights.testing.detectors import series
 from accelerate_insights.watching import keeping
 
 from accelerate_core.errors import ConfigError
@@ -29,6 +32,8 @@ from accelerate_core.types import AdapterInfo, CellStatus
 from .databases import filled
 
 SEVEN = (10.0, 10.2, 9.9, 10.1, 9.8, 10.3, 10.0)
+#: Failed before a worker was there: nobody knows engine and adapter then.
+LOST: dict[str, Any] = {"status": CellStatus.FAILED, "worker": None, "latency_ms": None}
 
 
 def worker(target: str, **changes: Any) -> Any:
@@ -140,6 +145,15 @@ def test_reliability_counts_tries_that_found_no_worker(db: Path) -> None:
     assert found.choices[-1] is edge
 
 
+def test_reliability_is_of_right_answers_also_where_no_browser_is(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.duckdb", SEVEN, target="cpu")
+    filled(path, [1.0] * 2, target="cpu", first=7, **LOST)
+    before = worker("cpu", engine_version="1")
+    filled(path, [1.0], target="cpu", first=-9, worker=before, relative_l2=0.5)
+    (found,) = answer_of(path, objective="reliability").choices
+    assert (found.candidate.successes, found.candidate.tries) == (7, 10)
+
+
 def test_throughput_is_better_when_it_is_higher(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
     filled(path, SEVEN, batch_size=1, throughput_items_per_second=100.0)
@@ -165,10 +179,12 @@ def test_balance_is_the_geometric_mean_of_times_the_best(tmp_path: Path) -> None
             memory_bytes=memory,
             throughput_items_per_second=1e3 / latency,
         )
+    # Half of what Firefox was asked for failed.
+    filled(path, [1.0] * 7, target="wasm:firefox", first=7, **LOST)
     found = answer_of(path, objective="balanced")
     scores = [one.score.value for one in found.choices]
     # Chrome: 1, 1 and 2 times the best; Firefox: 2, 2 and 1 times.
-    assert scores == pytest.approx([2 ** (1 / 3), 4 ** (1 / 3)])
+    assert scores == pytest.approx([2 ** (1 / 3), 2 * 4 ** (1 / 3)])
     assert all(one.score.low <= one.score.value <= one.score.high for one in found.choices)
 
 
@@ -270,6 +286,7 @@ def test_ranges_of_time() -> None:
     now = datetime(2026, 11, 22)
     assert since("24h", now=now) == since("1d", now=now) == datetime(2026, 11, 21)
     assert since("1.5w", now=now) == datetime(2026, 11, 11, 12)
+    assert since("30m", now=now) == datetime(2026, 11, 21, 23, 30)
     assert since("all") == since("99999999w") == datetime.min
 
 
@@ -283,6 +300,18 @@ def test_a_change_of_level_is_no_slope(tmp_path: Path) -> None:
     assert trend.level.value == pytest.approx(13.0, rel=0.01)
     assert trend.is_moving is False
     assert "since 2026-12-31, +31%" in str(trend) and str(trend).endswith("steady")
+
+
+@pytest.mark.parametrize(
+    ("ends", "is_moving"),
+    [((0.1, 2.0), True), ((-2.0, -0.1), True), ((-1.0, 1.0), False), ((None, None), None)],
+)
+def test_what_rises_or_falls_for_sure_is_moving(
+    ends: tuple[float | None, float | None], is_moving: bool | None
+) -> None:
+    (steady,) = trends([series([10.0, 10.1])])
+    slope = Estimate(value=0.0, low=ends[0], high=ends[1])
+    assert attrs.evolve(steady, per_week=slope).is_moving is is_moving
 
 
 @pytest.mark.parametrize(("likeness", "least"), [(0.0, 0.94), (0.5, 0.88)])

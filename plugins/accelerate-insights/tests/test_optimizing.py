@@ -274,6 +274,17 @@ def test_files_that_are_none_are_refused(db: Path, tmp_path: Path) -> None:
         optimize(tmp_path / "nowhere.duckdb", path)
 
 
+def test_what_no_plugin_takes_is_not_written(db: Path, file: Path) -> None:
+    text = PIPELINE.replace('"wasm:firefox",\n', '"uninstalled:firefox",\n')
+    file.write_text(text)
+    runs(db, "uninstalled/ort:firefox", 20.0)
+    runs(db, "uninstalled/plan:firefox", 10.0)
+    with pytest.raises(ConfigError, match="no backend is called 'uninstalled'"):
+        optimize(db, file)
+    assert file.read_text() == text
+    assert [one.name for one in file.parent.glob("ours*")] == ["ours.toml"]
+
+
 def test_what_cannot_be_changed_is_said_and_the_rest_is_done(everything: Path, file: Path) -> None:
     file.write_text(PIPELINE.replace('"wasm:firefox",\n  ', '"wasm:firefox", # the usual\n  '))
     found = optimize(everything, file)

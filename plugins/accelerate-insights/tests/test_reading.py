@@ -68,7 +68,12 @@ def test_a_choice_is_made_by_any_of_its_parts(tmp_path: Path) -> None:
     later = Where(since=(START + timedelta(days=1)).replace(tzinfo=None), model="minilm")
     (series,) = read_series(Database(path), later)
     assert [point.value for point in series.points] == [11.0, 12.0]
-    for where in (Where(browser="firefox"), Where(backend="wasm"), Where(task=None, model="vit")):
+    (series,) = read_series(Database(path), Where(until=later.since, model="minilm"))
+    assert [point.value for point in series.points] == [10.0]
+    (series,) = read_series(Database(path), Where(model="minilm"), latest=2)
+    assert [point.value for point in series.points] == [11.0, 12.0]
+    image = Where(task="image_classification")
+    for where in (image, Where(browser="firefox"), Where(backend="wasm"), Where(model="vit")):
         assert [one.label.model for one in read_series(Database(path), where)] == ["vit"]
     assert read_series(Database(path), Where(series_keys=("none",))) == []
 

@@ -41,7 +41,10 @@ LineId: TypeAlias = tuple[str, str, str]
 
 def chosen(lines: Sequence[Line], known: Sequence[Known], most: int = MOST) -> list[Line]:
     """Return the lines worth a picture: those with changes first, then those that moved most."""
-    changed = {(one.series_key, one.machine, one.metric.name): abs(one.relative) for one in known}
+    changed: dict[LineId, float] = {}
+    for one in known:
+        key = (one.series_key, one.machine, one.metric.name)
+        changed[key] = max(abs(one.relative), changed.get(key, 0.0))
     ranked = sorted(
         lines, key=lambda one: (-changed.get(one.id, -1.0), -abs(one.relative), str(one.label))
     )

@@ -205,10 +205,10 @@ def _counts(results: Results, found: Gathered) -> dict[str, int]:
 
 def _advice(results: Results, days: float) -> tuple[str, ...]:
     found = recommend(results, time_range=f"{max(1, round(days))}d")
-    texts = [f"{one.question.model}: {in_words(one)}" for one in found.answers]
-    more = len(texts) - 2 * _MOST
-    told = [one_line(text) for text in dict.fromkeys(texts)][: 2 * _MOST]
-    return (*told, f"and {more} more: accel recommend") if more > 0 else tuple(told)
+    texts = [one_line(f"{one.question.model}: {in_words(one)}") for one in found.answers]
+    told = list(dict.fromkeys(texts))
+    more = len(told) - 2 * _MOST
+    return (*told[: 2 * _MOST], f"and {more} more: accel recommend") if more > 0 else tuple(told)
 
 
 def _unmeasured(results: Results, since: datetime) -> tuple[Unmeasured, ...]:
