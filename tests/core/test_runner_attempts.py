@@ -144,7 +144,7 @@ async def test_a_hedge_answers_for_a_late_worker_which_is_free_at_once(
         begin = time.perf_counter()
         answer = await fleet.runner.submit(work, inputs)
         assert answer.worker_id == "fake-2" and answer.attempts == 2
-        assert time.perf_counter() - begin < 2
+        assert time.perf_counter() - begin < 30
         await until(lambda: not fleet.runner._attempts._running)
 
 
@@ -153,7 +153,7 @@ async def test_a_silent_worker_is_doubted_and_its_job_given_to_another(
     work,
     inputs,
 ) -> None:
-    backend = Watched(FakeSettings(latency_ms=0, silent_after=1, silent_ms=3_000))
+    backend = Watched(FakeSettings(latency_ms=0, silent_after=1, silent_ms=60_000))
     settings = FleetSettings(max_workers=2, suspect_after_ns=200_000_000)
     async with Fleet(context, backend, settings=settings) as fleet:
         await fleet.runner.submit(work, inputs, copies=2)
@@ -161,7 +161,7 @@ async def test_a_silent_worker_is_doubted_and_its_job_given_to_another(
         begin = time.perf_counter()
         answer = await fleet.runner.submit(work, inputs)
         assert answer.worker_id == "fake-2"
-        assert 0.15 < time.perf_counter() - begin < 2
+        assert 0.15 < time.perf_counter() - begin < 30
 
 
 async def test_a_place_is_taken_until_the_cancelled_run_has_ended(context, work, inputs) -> None:
