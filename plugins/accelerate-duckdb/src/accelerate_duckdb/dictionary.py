@@ -68,7 +68,16 @@ def describe(contributed: Sequence[TableSet] = ()) -> list[Described]:
         )
         for name, own in found.items()
     ]
-    return sorted(described, key=lambda one: (one.namespace != migrations.CORE, one.namespace))
+    # As they were written down: a table that a migration made anew would be the last.
+    order = {name: number for number, name in enumerate(meanings)}
+    return sorted(
+        described,
+        key=lambda one: (
+            one.namespace != migrations.CORE,
+            one.namespace,
+            order.get(one.name, len(order)),
+        ),
+    )
 
 
 def core_meanings() -> dict[str, str]:
