@@ -153,6 +153,8 @@ def invoke(words: list[str], *, is_debug: bool) -> int:
         try:
             typer.main.get_command(app)(args=words, prog_name="accel")
         except SystemExit as exit_:
+            if isinstance(getattr(exit_.__context__, "__cause__", None), KeyboardInterrupt):
+                raise KeyboardInterrupt from None  # Typer ends without a word
             return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
         except BrokenPipeError:
             raise

@@ -38,6 +38,8 @@ app = typer.Typer()
 @app.command()
 def hello(name: str, shout: bool = False):
     '''Say hello.'''
+    if name == "stop":
+        raise KeyboardInterrupt
     if name == "bug":
         raise LookupError("a bug")
     if name == "nobody":
@@ -65,6 +67,12 @@ def test_a_strangers_command_works(accel: Accel, installed: Callable[..., None])
     assert "unexpected LookupError: a bug" in bug.stderr and "--debug" in bug.stderr
     assert "Traceback" not in bug.stderr
     assert "Traceback" in accel("hi", "bug", "--debug").stderr
+
+
+def test_ctrl_c_in_any_command_is_said(accel: Accel, installed: Callable[..., None]) -> None:
+    installed("acme-hi", HELLO, "[accelerate_core.commands]\nhi = acme_hi:app\n")
+    done = accel("hi", "stop")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 def test_a_broken_command_hurts_only_itself(accel: Accel, installed: Callable[..., None]) -> None:
