@@ -156,11 +156,13 @@ def bench(
 
 def reference(model: str) -> str:
     """Return the reference for what the user typed: an existing path gets its scheme."""
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return f"dir:{path}"
-    if path.is_file():
-        return f"file:{path}"
+    base, mark, part = model.partition("#")
+    for name, rest in ((model, ""), (base, mark + part)):
+        path = Path(name).expanduser()
+        if path.is_dir():
+            return f"dir:{path}{rest}"
+        if path.is_file():
+            return f"file:{path}{rest}"
     if ":" not in model:
         beside = [one.name for one in _entries(path.parent) if not one.name.startswith(".")]
         guess = get_close_matches(path.name, beside, n=1)

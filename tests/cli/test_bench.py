@@ -164,6 +164,7 @@ def test_debug_shows_where_it_came_from(accel: Accel) -> None:
 def test_references(tmp_path: Path) -> None:
     (tmp_path / "minilm").mkdir()
     assert reference(str(tmp_path / "minilm")) == f"dir:{tmp_path / 'minilm'}"
+    assert reference(f"{tmp_path / 'minilm'}#decoder") == f"dir:{tmp_path / 'minilm'}#decoder"
     assert reference(str(TINY)) == f"file:{TINY}"
     assert reference("package:minilm/model") == "package:minilm/model"
     (tmp_path / "minilm.onnx").touch()

@@ -53,8 +53,12 @@ def test_an_empty_cache_says_how_to_fill_it() -> None:
 
 
 def test_pull_keeps_and_list_shows(checkpoint: Path, cache: Path) -> None:
-    pulled = data("pull", f"dir:{checkpoint}")
-    assert pulled["family"] == "bert" and pulled["parameters"] > 10_000
+    pulled = data("pull", checkpoint)  # a path, as for `accel bench`
+    assert (
+        pulled["source"] == f"dir:{checkpoint}"
+        and pulled["family"] == "bert"
+        and pulled["parameters"] > 10_000
+    )
     line = call("pull", f"dir:{checkpoint}", "--precision", "fp16").stdout
     assert line.count("\n") == 1 and "bert in fp16" in line
     listed = data("list")

@@ -17,8 +17,8 @@ Reference = Annotated[
     str,
     typer.Argument(
         metavar="REF",
-        help="hf:ORG/NAME, dir:PATH, file:PATH or package:NAME/FOLDER; #PART names one of several "
-        "graphs, as in dir:whisper-tiny#decoder.",
+        help="A directory, an .onnx file, or a reference: hf:ORG/NAME, dir:PATH, file:PATH, "
+        "package:NAME/FOLDER. #PART names one of several graphs: whisper-tiny#decoder.",
     ),
 ]
 Precision = Annotated[str, typer.Option(help="fp32, fp16, int8, int4, int3 or int2.")]
@@ -75,13 +75,14 @@ def inspect(
     """
     import asyncio
 
+    from accelerate_core.cli.bench import reference as to_reference
     from accelerate_core.cli.output import console, print_json
     from accelerate_core.host import Host
 
     from . import inspection, showing
     from .coverage import coverage_of
 
-    host = Host()
+    host, reference = Host(), to_reference(reference)
     spec = _resolve(host, reference, precision)
     inputs = inspection.sample_inputs(spec, host.source(reference), batch, sequence)
     costs = inspection.measure_costs(spec, inputs, host.context.assets)
@@ -106,12 +107,13 @@ def inspect(
 @app.command()
 def pull(reference: Reference, precision: Precision = "fp32", as_json: AsJson = False) -> None:
     """Get a model and keep it in the cache, ready to run."""
+    from accelerate_core.cli.bench import reference as to_reference
     from accelerate_core.cli.output import print_json
     from accelerate_core.host import Host
 
     from .showing import count, size
 
-    host = Host()
+    host, reference = Host(), to_reference(reference)
     started = time.monotonic()
     spec = _resolve(host, reference, precision)
     seconds = time.monotonic() - started
@@ -151,6 +153,7 @@ def build(
 
     It gets model.onnx, model.onnx.data, and the files that say how inputs are prepared.
     """
+    from accelerate_core.cli.bench import reference as to_reference
     from accelerate_core.cli.output import print_json
     from accelerate_core.host import Host
 
@@ -160,7 +163,7 @@ def build(
     folder = output.expanduser().absolute()
     check_folder(folder, is_forced=is_forced)
     host = Host()
-    spec = _resolve(host, reference, precision)
+    spec = _resolve(host, to_reference(reference), precision)
     names = export(spec, folder, host.context, is_forced=is_forced)
     if as_json:
         print_json({"folder": str(folder), "files": names, "sha256": spec.sha256})
