@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import attrs
 import duckdb
 from accelerate_duckdb import bulk, rows
 from accelerate_duckdb.merging import merge
@@ -61,21 +62,36 @@ async def measure(options: Options) -> AsyncIterator[Figure]:
                 at_most=0.2,
                 conditions=conditions(**about, points=points, worst_s=max(taken)),
             )
-        merged, taken_s = await asyncio.to_thread(_merge, place, folder / "merged.duckdb")
-        yield _rate("insights_merge_rows_per_second", merged, taken_s)
+        taken = await asyncio.to_thread(_merge, place, folder / "merged.duckdb")
+        yield _rate("insights_merge_rows_per_second", taken)
     count = options.count(100_000, 5_000)
     for name, way in _WAYS.items():
         with new_folder() as folder:
-            yield _rate(name, *await asyncio.to_thread(way, folder / "new.duckdb", count))
+            yield _rate(name, await asyncio.to_thread(way, folder / "new.duckdb", count))
 
 
-def _rate(name: str, count: int, taken_s: float) -> Figure:
+@attrs.frozen
+class _Taken:
+    rows: int
+    seconds: float
+    cpu_s: float  #: of all threads of this process: what it takes however busy the machine is
+
+
+def _timed(work: Callable[[], int]) -> _Taken:
+    began, began_cpu = time.perf_counter(), time.process_time()
+    rows = work()
+    return _Taken(rows, time.perf_counter() - began, time.process_time() - began_cpu)
+
+
+def _rate(name: str, taken: _Taken) -> Figure:
     return Figure(
         figure=name,
-        value=count / taken_s,
+        value=taken.rows / taken.seconds,
         unit="rows/s",
         at_least=100_000,
-        conditions=conditions(rows=count, taken_s=round(taken_s, 3)),
+        conditions=conditions(
+            rows=taken.rows, taken_s=round(taken.seconds, 3), cpu_s=round(taken.cpu_s, 3)
+        ),
     )
 
 
@@ -103,26 +119,23 @@ def _history(place: Path, days: int) -> tuple[list[float], int]:
     return taken[1:], points  # the first one reads the file from the disk
 
 
-def _merge(place: Path, target: Path) -> tuple[int, float]:
-    began = time.perf_counter()
-    (merged,) = merge(target, [place])
-    return merged.added[_TABLE], time.perf_counter() - began
+def _merge(place: Path, target: Path) -> _Taken:
+    return _timed(lambda: merge(target, [place])[0].added[_TABLE])
 
 
-def _values(place: Path, count: int) -> tuple[int, float]:
+def _values(place: Path, count: int) -> _Taken:
     """Hand over measurements: making their rows and records is part of it."""
     measurements = [
         samples.measurement(1, "run", id=f"m-{number}") for number in range(count // 10)
     ]
     store = DuckDbStore.open(place)
     try:
-        began = time.perf_counter()
-        return store.save_measurements(measurements), time.perf_counter() - began
+        return _timed(lambda: store.save_measurements(measurements))
     finally:
         store.close()
 
 
-def _columns(place: Path, count: int) -> tuple[int, float]:
+def _columns(place: Path, count: int) -> _Taken:
     """Hand over the columns of wide rows, of which a few differ from row to row."""
     row = rows.measurement_row(samples.measurement(1, "run")) | {"cell_id": 1}
     columns = {name: [value] * count for name, value in row.items()}
@@ -132,7 +145,7 @@ def _columns(place: Path, count: int) -> tuple[int, float]:
     return _insert(place, _TABLE, columns, count)
 
 
-def _narrow(place: Path, count: int) -> tuple[int, float]:
+def _narrow(place: Path, count: int) -> _Taken:
     """Hand over looks at a pool."""
     columns: dict[str, list[object]] = {
         "timestamp": [_END + timedelta(seconds=number) for number in range(count)],
@@ -144,21 +157,22 @@ def _narrow(place: Path, count: int) -> tuple[int, float]:
     return _insert(place, "resource_pool_metrics", columns, count)
 
 
-def _insert(
-    place: Path, table: str, columns: dict[str, list[object]], count: int
-) -> tuple[int, float]:
+def _insert(place: Path, table: str, columns: dict[str, list[object]], count: int) -> _Taken:
     DuckDbStore.open(place).close()
-    with duckdb.connect(place) as connection:
-        began = time.perf_counter()
+
+    def insert() -> int:
         connection.execute("BEGIN")
         for start in range(0, count, bulk.CHUNK):
             part = {name: values[start : start + bulk.CHUNK] for name, values in columns.items()}
             bulk.insert_columns(connection, table, part)
         connection.execute("COMMIT")
-        return count, time.perf_counter() - began
+        return count
+
+    with duckdb.connect(place) as connection:
+        return _timed(insert)
 
 
-_WAYS: dict[str, Callable[[Path, int], tuple[int, float]]] = {
+_WAYS: dict[str, Callable[[Path, int], _Taken]] = {
     "insights_insert_pool_columns_rows_per_second": _narrow,
     "insights_insert_measurement_columns_rows_per_second": _columns,
     "insights_insert_measurements_rows_per_second": _values,
