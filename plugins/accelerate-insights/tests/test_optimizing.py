@@ -274,6 +274,13 @@ def test_files_that_are_none_are_refused(db: Path, tmp_path: Path) -> None:
         optimize(tmp_path / "nowhere.duckdb", path)
 
 
+def test_what_another_machine_measured_changes_nothing(db: Path, file: Path) -> None:
+    elsewhere = {"name": "elsewhere", "host": {"processor": "y"}, "first": -40}
+    runs(db, "cpu", 16.0, threads=4, **elsewhere)
+    runs(db, "cpu", 30.0, name="here")
+    assert optimize(db, file).proposals == ()
+
+
 def test_what_no_plugin_takes_is_not_written(db: Path, file: Path) -> None:
     text = PIPELINE.replace('"wasm:firefox",\n', '"uninstalled:firefox",\n')
     file.write_text(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from accelerate_insights import detecting
 from accelerate_insights.advising.candidates import Question
 from accelerate_insights.advising.ranking import OBJECTIVES, Answer
 from accelerate_insights.advising.recommending import Recommendations
-from accelerate_insights.picturing import attaching, plots, ratings, spreads, words
+from accelerate_insights.picturing import attaching, notes, plots, ratings, spreads, words
 from accelerate_insights.picturing import report as report_of_many
+from accelerate_insights.picturing.drawing import since_days
 from accelerate_insights.picturing.gathering import Line, Spot, lines, quantiles, speeds, spots
 from accelerate_insights.picturing.known import Known, known, merged, stored
 from accelerate_insights.picturing.notes import run_notes
@@ -106,6 +107,29 @@ def test_an_axis_names_its_metric_and_unit() -> None:
 
     assert titles(one) == ["latency (ms)"]
     assert titles(one, other) == ["ms", "ms"]  # the figure's title has the metric
+
+
+def test_levels_end_where_the_next_begins_and_a_commit_is_marked_once() -> None:
+    one = line()
+    commits = ["ab"[day >= 2] * 40 for day in range(9)]
+    at = [
+        attrs.evolve(spot(day), first_commit=commit, commit=commit)
+        for day, commit in enumerate(commits)
+    ]
+    found = [
+        change(changed_at=START + timedelta(days=day), series_key="a", machine="x", before=before)
+        for day, before in ((3, 10.0), (6, 11.0))
+    ]
+    plot = plots.over_time([one], {one.id: at}, found, 0)
+    assert plot is not None
+
+    def days(kind: str, **where: Any) -> list[float]:
+        rows = [row for row in plot.data if row["kind"] == kind and where.items() <= row.items()]
+        begin = plot.data[0]["at"]
+        return [(row["at"] - begin) / 86_400_000 for row in rows]
+
+    assert [days("level", level=level) for level in range(4)] == [[0, 3], [3, 6], [3, 6], [6, 8]]
+    assert days("commit") == [2] and days("change") == [3, 6]
 
 
 def test_what_is_worse_has_the_colour_of_what_is_bad() -> None:
@@ -223,8 +247,10 @@ def test_what_was_simulated_is_nobodys_speed(tmp_path: Path) -> None:
     filled(path, [1.0], first=1, name="fake", worker=fake, series_key="fake", id="fake")
     with_store = DuckDbStore.open(path)
     (one,) = speeds(with_store, EVER)
+    counts = gather_report(with_store, 100_000).counts
     with_store.close()
     assert (one.ok, one.latency_ms) == (1, 10.0)
+    assert (counts["runs"], counts["measurements"], counts["series"]) == (1, 1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +319,8 @@ def test_a_headline_counts_what_is_worse_as_regressions(report: PerformanceRepor
 def test_names_of_users_are_code_in_markdown(report: PerformanceReport) -> None:
     hostile = attrs.evolve(report, advice=("*a* <b> [x](y)",))
     assert "- `*a* <b> [x](y)`\n" in to_markdown(hostile)
-    assert json.loads(to_json(hostile))["advice"] == ["*a* <b> [x](y)"]
+    data = json.loads(to_json(hostile))
+    assert data["advice"] == ["*a* <b> [x](y)"] and "plots" not in data
 
 
 def test_advice_that_is_alike_on_many_machines_is_told_once(
@@ -324,6 +351,18 @@ def test_advice_that_is_alike_on_many_machines_is_told_once(
         assert len(told) == count and told[-1].startswith(last)
 
 
+def test_of_many_changes_the_first_are_told_and_the_rest_counted() -> None:
+    *told, rest = notes._told([change()] * 7, "regression")
+    assert len(told) == 5 and rest.startswith("and 2 more: ")
+
+
+def test_a_report_goes_back_as_many_days_as_asked() -> None:
+    asked = since_days(1.5)
+    ago = datetime.now(UTC).replace(tzinfo=None) - asked
+    assert timedelta(days=1.5) <= ago < timedelta(days=1.6)
+    assert since_days(1e9) < START
+
+
 def test_what_somebody_looks_at_is_told_of_its_machine_only(lab: DuckDbStore) -> None:
     assert run_notes(lab.summary("steady-59"), lab) == ()
     finding = next(
@@ -339,5 +378,7 @@ def test_what_somebody_looks_at_is_told_of_its_machine_only(lab: DuckDbStore) ->
     assert len(told) == 2  # what is acknowledged is told, too
     assert run_notes(lab.summary("steady-59"), lab) == ()
     (kept,) = stored(lab, later)
+    assert (kept.low, kept.high) == (finding.change.low, finding.change.high)
+    assert kept.since == f"commit {'b' * 12}, after {'a' * 12}"
     mine = [one for one in lines(lab, EVER, ["latency_ms"]) if attaching._is_of(one, kept)]
     assert [one.machine for one in mine] == [kept.machine]

@@ -100,8 +100,13 @@ def test_a_cell_that_was_measured_again_is_one_point_of_its_run(tmp_path: Path) 
             samples_ms=(12,),
         )
     )
+    (oldest,) = store.summary("run-0").measurements
+    begun = oldest.started_at + timedelta(minutes=1)
+    store.save_measurement(attrs.evolve(oldest, id="again-0", again_of=oldest.id, started_at=begun))
     store.close()
     (series,) = read_series(Database(path), with_samples=True)
     assert [point.value for point in series.points] == [10.0, 13.0]
+    (latest,) = read_series(Database(path), with_samples=True, latest=1)
+    assert latest.points == series.points[1:]
     assert series.points[1].measurement_id == first.id
     assert series.points[1].samples == (*first.samples_ms, 12.0)
