@@ -160,7 +160,8 @@ def test_a_file_without_the_connector_is_told_of_it(folder: Path) -> None:
     assert "[[connectors]]" not in said
     (folder / "bench.toml").write_text(TOML.partition("[[connectors]]")[0])
     said = CliRunner().invoke(app, ["init", "travis", "bench.toml", "--force"]).output
-    assert 'Add this to bench.toml, for results in the job: [[connectors]] use = "ci"' in said
+    table = said.partition("Add this to bench.toml, for results in the job:\n")[2]
+    assert table.startswith('\n[[connectors]]\nuse = "ci"\n')  # as it is pasted
 
 
 def test_the_baseline_is_of_the_branch_that_is_merged_into(

@@ -54,7 +54,7 @@ def plan(
         command += ["--install", one]
     hints = []
     if not any(table.use == "ci" for table in config.connectors):
-        hints.append(f'Add this to {file}, for results in the job: [[connectors]] use = "ci"')
+        hints.append(f'Add this to {file}, for results in the job:\n\n[[connectors]]\nuse = "ci"\n')
     return (
         Plan(
             file=str(file),
