@@ -154,6 +154,20 @@ def test_reliability_is_of_right_answers_also_where_no_browser_is(tmp_path: Path
     assert (found.candidate.successes, found.candidate.tries) == (7, 10)
 
 
+def test_a_version_that_has_run_another_model_only_makes_this_one_s_rows_old(
+    tmp_path: Path,
+) -> None:
+    path = filled(tmp_path / "a.duckdb", SEVEN, target="cpu")
+    filled(
+        path, [1.0], target="cpu", model="bert", first=7, worker=worker("cpu", engine_version="2")
+    )
+    everything = Insights(path).get_browser_recommendations(time_range="all").answers
+    of_all = next(one for one in everything if one.question.model == "minilm")
+    for found in (answer_of(path, model="minilm"), of_all):
+        (refused,) = found.refused
+        assert refused.reason == "0 runs of what is installed now, 7 older rows"
+
+
 def test_throughput_is_better_when_it_is_higher(tmp_path: Path) -> None:
     path = tmp_path / "a.duckdb"
     filled(path, SEVEN, batch_size=1, throughput_items_per_second=100.0)

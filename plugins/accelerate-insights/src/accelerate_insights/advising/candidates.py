@@ -110,13 +110,7 @@ WITH known_runs AS (
 ), installed AS (
     SELECT machine, platform, engine, browser,
         arg_max({{'browser': browser_version, 'engine': engine_version}}, last) AS now
-    FROM (
-        SELECT machine, platform, engine, browser, browser_version, engine_version,
-            max(timestamp) AS last
-        FROM webnn_webgpu_performance JOIN known_runs USING (run_id)
-        WHERE status IN ('ok', 'mismatch') AND NOT coalesce(simulation_mode, false)
-        GROUP BY ALL
-    ) GROUP BY ALL
+    FROM ({seen}) GROUP BY ALL
 ), files AS (
     SELECT model, precision, arg_max(model_sha256, last) AS sha256
     FROM asked WHERE has_run GROUP BY ALL
@@ -136,6 +130,15 @@ WITH known_runs AS (
     WHERE has_run
 )
 """
+
+#: What ran of all models, for a condition that asks for some: a newer version may have run another.
+_SEEN = """
+        SELECT machine, platform, engine, browser, browser_version, engine_version,
+            max(timestamp) AS last
+        FROM webnn_webgpu_performance JOIN known_runs USING (run_id)
+        WHERE status IN ('ok', 'mismatch') AND NOT coalesce(simulation_mode, false)
+        GROUP BY ALL
+    """
 
 # A try belongs to whoever was asked: its cell. A cell is of the candidate that it ran on when it
 # ran where it was asked to; one that never did is of nobody, and counts for nobody. What was never
@@ -218,15 +221,20 @@ _ESTIMATE = """
         AS {0}_high"""
 
 
-def judged(metrics: Sequence[str], lists: Mapping[str, str], condition: str) -> str:
+def judged(
+    metrics: Sequence[str], lists: Mapping[str, str], condition: str, *, has_latest: bool = False
+) -> str:
     """Return the beginning of a query: groups of rows that ran, as `judged`.
 
     They have `is_current` and `is_wrong`, and a list of each of `lists`, expressions by name.
+    `has_latest` says that the condition leaves out no row that ran later than one it has, which
+    spares a second reading of the table.
     """
     return _JUDGED.format(
         names=", ".join(f"'{name}'" for name in metrics),
         lists=", ".join(f"list({value}) AS {name}" for name, value in lists.items()),
         condition=condition,
+        seen="FROM asked WHERE has_run" if has_latest else _SEEN,
     )
 
 
@@ -245,7 +253,8 @@ def candidates(
     asked = {"model_name": model, "model_type": task}
     terms = [f"{column} = ?" for column, name in asked.items() if name is not None]
     lists = {"runs": "run"} | {name: f"{name}) FILTER (isfinite({name})" for name in metrics}
-    sql = judged(metrics, lists, " AND ".join(["timestamp >= ?", *terms])) + _SQL.format(
+    condition = " AND ".join(["timestamp >= ?", *terms])
+    sql = judged(metrics, lists, condition, has_latest=not terms) + _SQL.format(
         sorted=",".join(_SORTED.format(name) for name in metrics),
         values="".join(f", {name}_sorted" for name in metrics),
         estimates=",".join(_ESTIMATE.format(name) for name in metrics),
