@@ -171,6 +171,8 @@ def test_junit_counts_names_and_figures() -> None:
             "2",
         ]
     assert suite.get("time") == "34.100"
+    facts = {one.get("name"): one.get("value") for one in suite.findall("properties/property")}
+    assert facts["commit"] == "0123abcd0123" and facts["id"] == "run-1"
     named = {case.get("name", ""): case for case in suite.findall("testcase")}
     assert "fake, fp32, batch 1, 32 tokens [SIMULATED]" in named
     case = named["webgpu:edge -> cpu, fp32, batch 1, 32 tokens"]

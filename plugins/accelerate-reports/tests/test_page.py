@@ -65,6 +65,23 @@ def test_nothing_is_loaded_from_elsewhere(cache_dir: Path) -> None:
     assert styles == ["link"]  # the icon above
 
 
+def test_it_tells_the_truth(cache_dir: Path) -> None:
+    page = read_page(samples.everything(), cache_dir)
+    text = " ".join(page.text.split())
+    assert "9 ok, 1 mismatch, 2 failed, 2 missing, 1 skipped" in text
+    assert "What to do: accel browsers install edge" in text
+    assert "SwiftShader Device · 156.0.7300.12" in text
+    assert "0123abcd0123" in text  # the commit
+    good = read_page(samples.summary(*samples.good()), cache_dir)
+    for shown, word in ((page, "failed"), (good, "passed")):
+        (verdict,) = (
+            attributes["class"]
+            for tag, attributes in shown.tags
+            if tag == "span" and str(attributes.get("class")).startswith("verdict")
+        )
+        assert verdict == f"verdict {word}"
+
+
 def test_hostile_text_stays_text(cache_dir: Path) -> None:
     harmless = read_page(samples.summary(samples.measurement()), cache_dir)
     page = read_page(samples.summary(samples.hostile()), cache_dir)

@@ -66,6 +66,8 @@ def test_zero_is_not_unknown() -> None:
     known = row(samples.measurement(memory_bytes=300 * 2**20))
     assert (COLUMNS["memory"].text(known), COLUMNS["memory"].unit) == ("300", "MiB")
     assert load_ms(shown) == 0
+    browser = row(samples.measurement("wasm:chromium", 61.0))
+    assert load_ms(browser) == 640.0 + 180.0 + 240.5 + 2 * 61.0
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,12 @@ def test_only_a_wrong_answer_is_drawn_as_over_its_tolerance() -> None:
 def test_axes_name_the_unit_of_what_they_show() -> None:
     drawn = {plot.id: plot for plot in plots(samples.summary(*samples.good()).measurements)}
     one = samples.measurement()
-    assert {line["text"] for line in plots([one])[0].data} == {f"{short(one.latency_ms)} ms"}
+    (drawn_one,) = plots([one])[0].data
+    p95 = row(one).latency_p95_ms
+    assert (drawn_one["text"], drawn_one["p95"]) == (
+        f"{short(one.latency_ms)} ms",
+        f"{short(p95)} ms",
+    )
     for name, unit in (("latency", "(ms)"), ("load", "(ms)"), ("request", "(ms)")):
         svg = to_svg([drawn[name]], title="<b>x</b> & y")
         assert unit in svg
