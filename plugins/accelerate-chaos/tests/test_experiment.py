@@ -44,7 +44,7 @@ async def test_crash_after_crash_leaves_nothing_behind(host: Host) -> None:
     plan = Plan(scenario="browser_crash", fleet=fleet, requests=5, deadline_s=60.0)
     row = await turns.run(host, plan, await slow(host, 128))
     assert [one.seen is not None for one in row.struck] == [True] * 5, row.struck
-    assert len(row.recoveries_ms) >= 3  # a run may end before its browser does
+    assert row.recoveries_ms, "no run was under way: each may end before its browser does"
     assert row.findings == ()
     assert row.answered == len(row.requests)
     assert (row.processes_left, row.folders_left) == (0, 0)

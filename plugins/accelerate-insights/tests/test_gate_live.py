@@ -102,7 +102,7 @@ def test_a_slower_model_is_found_in_a_browser(
 ) -> None:
     monkeypatch.setenv(variable(HEADLESS_SHELL), str(ensure_headless_shell()))
     target = "wasm:chromium-headless-shell"
-    old, new = pipeline("main", 1, target, 16), pipeline("branch", 60, target, 16)
+    old, new = pipeline("main", 1, target, 16), pipeline("branch", 300, target, 16)
     assert main(["compare", str(old), str(new), *SURE, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     (row,) = found["rows"]
