@@ -171,8 +171,8 @@ def _print(found: list[Delivery], *, is_all: bool) -> None:
         out.print("The outbox is empty." if is_all else "Everything was delivered.")
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("No", "Connector", "Event", "State", "Tries", "Since", "Not before", "Why"):
-        table.add_column(name, overflow="fold" if name == "Why" else "ellipsis")
+    for name in ("no", "connector", "event", "state", "tries", "since", "not before", "why"):
+        table.add_column(name, overflow="fold" if name == "why" else "ellipsis")
     styles = {"waiting": "yellow", "dead": "bold red", "delivered": "green", "dropped": "dim"}
     for one in found:
         table.add_row(

@@ -63,8 +63,8 @@ def test_zero_is_not_unknown() -> None:
     shown = row(samples.measurement(relative_l2=0.0, memory_bytes=0, phases=Phases(fetch_ms=0.0)))
     assert COLUMNS["error"].text(shown) == "0"
     assert COLUMNS["memory"].text(shown) == "0.000"
-    known = row(samples.measurement(memory_bytes=300 * 2**20))
-    assert (COLUMNS["memory"].text(known), COLUMNS["memory"].unit) == ("300", "MiB")
+    known = row(samples.measurement(memory_bytes=300_000_000))
+    assert (COLUMNS["memory"].text(known), COLUMNS["memory"].unit) == ("300", "MB")
     assert load_ms(shown) == 0
     browser = row(samples.measurement("wasm:chromium", 61.0))
     assert load_ms(browser) == 640.0 + 180.0 + 240.5 + 2 * 61.0

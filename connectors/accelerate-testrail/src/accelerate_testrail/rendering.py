@@ -96,7 +96,7 @@ def result(one: Measurement, status: int, version: str | None, link: str | None)
         ("Latency", _number(one.latency_ms, "ms, median of", len(one.samples_ms), "samples")),
         ("In the page or process", _number(one.inference_time_ms, "ms")),
         ("Throughput", _number(one.throughput_items_per_second, "items/s")),
-        ("Memory", _number(one.memory_bytes and one.memory_bytes / 2**20, "MiB")),
+        ("Memory", _number(one.memory_bytes and one.memory_bytes / 1e6, "MB")),
         ("Relative error", _number(one.relative_l2)),
         ("Tolerance", _number(one.tolerance)),
         ("Asked for", one.fell_back_from),

@@ -50,9 +50,9 @@ def yes_no(value: bool | None) -> str:
     return UNKNOWN if value is None else "yes" if value else "no"
 
 
-def mebibytes(size_bytes: int | None) -> float | None:
-    """Return a size in MiB."""
-    return None if size_bytes is None else size_bytes / 2**20
+def megabytes(size_bytes: int | None) -> float | None:
+    """Return a size in MB, as the database has it."""
+    return None if size_bytes is None else size_bytes / 1e6
 
 
 def _measure(
@@ -189,7 +189,7 @@ COLUMNS: dict[str, Column] = {
     "compile": _measure("compile", "ms", lambda row: row.compile_ms, "creating the session"),
     "first_run": _measure("first run", "ms", lambda row: row.first_run_ms, "the first inference"),
     "memory": _measure(
-        "memory", "MiB", lambda row: mebibytes(row.memory_bytes), "PSS of the process tree"
+        "memory", "MB", lambda row: megabytes(row.memory_bytes), "PSS of the process tree"
     ),
     "adapter": Column(title="adapter", text=lambda row: row.adapter or UNKNOWN),
     "browser_version": Column(title="browser", text=lambda row: row.browser_version or UNKNOWN),
