@@ -170,7 +170,7 @@ def reference(model: str) -> str:
             f"there is no file or directory {model!r}",
             where="MODEL",
             accepted=(
-                "an .onnx file",
+                "a model file",
                 "a directory",
                 "dir:...",
                 "file:...",

@@ -272,7 +272,7 @@ def test_what_a_run_is_told_is_in_it(
 ) -> None:
     """That it was interrupted, what it changed against its history, and how much ran where."""
     host = {"cores": 2, "memory_bytes": 8 * 2**30, "processor": "x86-64"}
-    one = samples.measurement(worker=samples.worker("cpu", threads=3), memory_bytes=5 * 2**20)
+    one = samples.measurement(worker=samples.worker("cpu", threads=3), memory_bytes=5_000_000)
     run = samples.summary(one, is_interrupted=True, host=host)
     summary = attrs.evolve(run, notes=("regression: *of* [minilm](x)",))
     if name == "terminal":

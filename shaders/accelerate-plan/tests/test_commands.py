@@ -175,7 +175,7 @@ def test_what_is_not_there_is_named(accel: Run) -> None:
     code, _, err = accel("kernels", "bench", "linaer", "--on", "wgpu")
     assert code == 1 and "no kernel does 'linaer'" in err and "linear" in err
     code, _, err = accel("plan", "show", "nowhere.plan")
-    assert code == 1 and "nowhere.plan" in err
+    assert code == 2 and "nowhere.plan" in err
 
 
 def test_a_damaged_plan_is_refused(accel: Run, tmp_path: Path) -> None:
