@@ -63,7 +63,7 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
 def test_a_slower_model_is_found_in_turns_and_again_in_what_was_stored(
     pipeline: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old, new = pipeline("main", 1), pipeline("branch", 60)
+    old, new = pipeline("main", 1), pipeline("branch", 300)
     comment = tmp_path / "comment.md"
     words = ["compare", str(old), str(new), *SURE, "--markdown", str(comment)]
     assert main(words) == 1

@@ -63,7 +63,7 @@ async def test_a_session_outlives_its_browser(runner: Runner, context: Context) 
 
 
 async def test_state_is_on_the_page_and_is_freed(start: Any, context: Context) -> None:
-    worker = await start(str(SHELL))
+    worker = await start(str(SHELL), cancel_grace_s=1.0)
     spec = models.tiny_recurrent(context.assets)
     model = await worker.load(spec)
     session = await worker.open_session(model)
@@ -103,7 +103,7 @@ async def test_state_is_on_the_page_and_is_freed(start: Any, context: Context) -
     # A run that does not stop costs the page its compute thread, and what was kept there.
     session = await worker.restore(model, saved)
     await run(3)
-    stuck = asyncio.create_task(worker.run(slow, models.slow_input(1024)))
+    stuck = asyncio.create_task(worker.run(slow, models.slow_input(1536)))
     await asyncio.sleep(0.2)
     assert not stuck.done()
     stuck.cancel()
