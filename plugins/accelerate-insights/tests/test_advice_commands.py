@@ -47,6 +47,21 @@ def test_with_nothing_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "nothing is stored yet" in capsys.readouterr().err
 
 
+def test_errors_name_what_was_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    db = ("--db", str(filled(tmp_path / "a.duckdb", SEVEN)))
+    for words, where in (
+        (("history", "--since", "7"), "--since"),
+        (("history", "--metric", "speed"), "--metric"),
+        (("history", "nobody"), "MODEL"),
+        (("history", "--browser", "lynx"), "--browser"),
+        (("recommend", "--objective", "fun"), "--objective"),
+        (("recommend", "--task", "fun"), "--task"),
+        (("recommend", "--since", "0d"), "--since"),
+    ):
+        assert main([*words, *db]) == 2
+        assert f"where: {where}\n" in capsys.readouterr().err, words
+
+
 def test_with_one_point_and_with_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = filled(tmp_path / "a.duckdb", [5.0])
     words = ("minilm", "--since", "all", "--db", str(path))

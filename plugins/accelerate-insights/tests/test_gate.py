@@ -107,7 +107,8 @@ def test_runs_that_differ_wildly_leave_the_interval_unknown(deviation: float) ->
 def test_too_few_samples_are_undecided_and_say_how_many_are_missing() -> None:
     found = row(measured(samples_ms=LEVEL[:3]), measured(samples_ms=SLOWER[:3]))
     assert found.verdict is Verdict.UNDECIDED and found.low is None
-    assert found.more == 2 and "about 2 more repeats" in found.note
+    assert found.more == 2
+    assert f"about 2 more repeats are needed, {found.samples + 2} in all" in found.note
     noisy = tuple(10.0 + 5 * (number * 7 % 11) for number in range(20))
     found = row(measured(samples_ms=noisy), measured(samples_ms=noisy[::-1]))
     assert found.verdict is Verdict.UNDECIDED and "more than 1,000" in found.note

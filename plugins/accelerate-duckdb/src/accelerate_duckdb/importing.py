@@ -50,8 +50,10 @@ def read(path: Path) -> Incoming:
     """Return what a file holds; ConfigError for one that is foreign, damaged or half-written."""
     try:
         text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _refused(path, f"cannot be read as text: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise _refused(path, f"it is no text: {error}") from error
     if path.suffix.lower() == ".csv":
         return _rows(path, list(_csv(path, text)))
     data = _json(path, text)

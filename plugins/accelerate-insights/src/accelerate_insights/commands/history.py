@@ -35,10 +35,12 @@ def history(
     from ..advising.showing_history import print_history
     from ..advising.trends import Trends, trends
     from ..facade import Insights
+    from .wording import as_typed
 
-    found = Insights(db).get_performance_history(
-        task, model=model, browser=browser, time_range=since, metrics=metric or ["latency_ms"]
-    )
+    with as_typed():
+        found = Insights(db).get_performance_history(
+            task, model=model, browser=browser, time_range=since, metrics=metric or ["latency_ms"]
+        )
     analysed = Trends(time_range=since, trends=tuple(trends(found.series)))
     if as_json:
         print_json({**found.to_dict(), "trends": analysed.to_dict()["trends"]})

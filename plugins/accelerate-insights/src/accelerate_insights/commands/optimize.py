@@ -36,13 +36,17 @@ def optimize(
 
     from ..advising.optimizing import undo
     from ..facade import Insights
+    from .wording import as_typed
 
     if is_dry and is_undo:
         raise ConfigError("--dry-run and --undo exclude each other")
     if is_undo:
         found = undo(file)
     else:
-        found = Insights(db).apply_performance_optimizations(file, dry_run=is_dry, time_range=since)
+        with as_typed():
+            found = Insights(db).apply_performance_optimizations(
+                file, dry_run=is_dry, time_range=since
+            )
     if as_json:
         print_json(found.to_dict())
         return

@@ -38,10 +38,12 @@ def recommend(
     from ..advising.recommending import keep
     from ..advising.showing_recommendations import print_recommendations
     from ..facade import Insights
+    from .wording import as_typed
 
-    found = Insights(db).get_browser_recommendations(
-        task, model=model, objective=objective, time_range=since
-    )
+    with as_typed():
+        found = Insights(db).get_browser_recommendations(
+            task, model=model, objective=objective, time_range=since
+        )
     if save:
         from accelerate_duckdb.store import DuckDbStore
 

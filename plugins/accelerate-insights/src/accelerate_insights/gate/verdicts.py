@@ -155,8 +155,10 @@ def _row(
     if is_by_runs:
         how = f"by up to {math.expm1(widest):.1%}" if shift.is_known else "too much"
         return attrs.evolve(row, note=f"runs differ {how} among themselves: run both in turns")
-    said = f"more than {_MANY:,}" if more > _MANY else f"about {more}"
-    return attrs.evolve(row, more=more, note=f"not enough data: {said} more repeats are needed")
+    said = f"about {more} more repeats are needed, {count + more} in all"
+    if more > _MANY:
+        said = f"more than {_MANY:,} more repeats are needed"
+    return attrs.evolve(row, more=more, note=f"not enough data: {said}")
 
 
 def _verdict(shift: Shift, terms: Terms) -> Verdict:
