@@ -60,6 +60,8 @@ class BackendContract(Contract):
     tolerance: ClassVar[float] = 1e-3
     #: True only for a backend whose numbers are invented; then they are not compared.
     is_simulated: ClassVar[bool] = False
+    #: Seconds that a run takes at least which is cancelled.
+    slow_s: ClassVar[float] = 0.3
     #: Seconds after which a cancelled run must have let go of the worker.
     cancel_grace_s: ClassVar[float] = 15.0
     #: Seconds after which everything that was stopped must be gone.
@@ -288,7 +290,7 @@ class BackendContract(Contract):
     def test_cancelled_run_frees_the_worker(
         self, run: Any, worker: Worker, matmul: ModelHandle, context: Context
     ) -> None:
-        slow, inputs = run(_slow_enough(worker, context))
+        slow, inputs = run(_slow_enough(worker, context, self.slow_s))
 
         async def cancel() -> None:
             task = asyncio.create_task(worker.run(slow, inputs))
@@ -332,17 +334,17 @@ class BackendContract(Contract):
             run(asyncio.sleep(0.05))
 
 
-async def _slow_enough(worker: Worker, context: Context) -> tuple[ModelHandle, Any]:
-    """Return a loaded model, and inputs with which a run takes 0.3 s or more on this worker."""
+async def _slow_enough(worker: Worker, context: Context, least_s: float) -> tuple[ModelHandle, Any]:
+    """Return a loaded model, and inputs with which a run takes `least_s` or more on this worker."""
     spec = models.slow_chain(context.assets)
     for size in (64, 128, 256, 512, 1024, 2048, 4096):
         handle = await worker.load(spec, LoadOptions(dimensions={"n": size}, precompile=True))
         inputs = models.slow_input(size)
         # Twice: one slow run on a busy machine says little.
-        if min([await _seconds(worker, handle, inputs) for _ in range(2)]) >= 0.3:
+        if min([await _seconds(worker, handle, inputs) for _ in range(2)]) >= least_s:
             return handle, inputs
         await worker.unload(handle)
-    pytest.fail("64 products of 4096 x 4096 in less than 0.3 s: nothing to cancel")
+    pytest.fail(f"64 products of 4096 x 4096 in less than {least_s} s: nothing to cancel")
 
 
 async def _seconds(worker: Worker, handle: ModelHandle, inputs: Any) -> float:

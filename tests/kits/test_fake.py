@@ -26,6 +26,7 @@ from accelerate_core.types import Target, WorkerEventKind
 class TestFake(BackendContract, SessionContract):
     is_simulated: ClassVar[bool] = True
     target = "fake:firefox"
+    slow_s = 0.1  # any run takes this long: it sleeps on the test's own event loop
 
     @pytest.fixture(scope="class")
     @classmethod
