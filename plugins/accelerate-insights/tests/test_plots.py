@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,12 +12,21 @@ from typing import Any
 
 import attrs
 import pytest
+import vl_convert
 from accelerate_duckdb.store import DuckDbStore
 from accelerate_insights import detecting
 from accelerate_insights.advising.candidates import Question
 from accelerate_insights.advising.ranking import OBJECTIVES, Answer
 from accelerate_insights.advising.recommending import Recommendations
-from accelerate_insights.picturing import attaching, notes, plots, ratings, spreads, words
+from accelerate_insights.picturing import (
+    attaching,
+    notes,
+    plots,
+    ratings,
+    specs,
+    spreads,
+    words,
+)
 from accelerate_insights.picturing import report as report_of_many
 from accelerate_insights.picturing.drawing import since_days
 from accelerate_insights.picturing.gathering import Line, Spot, lines, quantiles, speeds, spots
@@ -382,3 +392,28 @@ def test_what_somebody_looks_at_is_told_of_its_machine_only(lab: DuckDbStore) ->
     assert kept.since == f"commit {'b' * 12}, after {'a' * 12}"
     mine = [one for one in lines(lab, EVER, ["latency_ms"]) if attaching._is_of(one, kept)]
     assert [one.machine for one in mine] == [kept.machine]
+
+
+@pytest.mark.parametrize("ticks", [4, 8])
+def test_no_two_moments_of_an_axis_read_the_same(ticks: int) -> None:
+    minutes = (0.3, 1, 2, 3.9, 4.1, 7.9, 8.1, 20, 60, 600, 730, 1500, 2900, 4400, 9000, 20_000)
+    panels = [
+        {
+            "mark": "point",
+            "width": 900,
+            "data": {"values": [{"at": 0}, {"at": 60_000 * length}]},
+            "encoding": {
+                "x": {
+                    "field": "at",
+                    "type": "temporal",
+                    "scale": {"type": "utc", "nice": False},
+                    "axis": {"tickCount": ticks, "format": specs.moments(length / 1440, ticks)},
+                    "title": None,
+                }
+            },
+        }
+        for length in minutes
+    ]
+    for length, panel in zip(minutes, panels, strict=True):
+        labels = re.findall(r">([^<>]*\d[^<>]*)</text>", vl_convert.vegalite_to_svg(panel))
+        assert len(labels) >= 2 and len(set(labels)) == len(labels), (length, labels)

@@ -13,12 +13,21 @@ from accelerate_reports.vega import DATA, Extent, Spec
 from .pieces import GAP, WIDTH, colors, heading, kind
 
 
+def moments(days: float, ticks: int) -> str:
+    """Return how moments are written on an axis, so that no two of its labels are the same."""
+    if days > ticks:
+        return "%-d %b"
+    if days > 0.5:
+        return "%-d %b %H:%M"
+    return "%H:%M" if days * 1440 > ticks else "%H:%M:%S"
+
+
 def over_time(
     number: int, title: Sequence[str], unit: str, span: Extent, extent: Extent, *, is_alone: bool
 ) -> Spec:
     """Return a panel: points or a band over time, levels, changes and commits."""
     width = WIDTH - 40 if is_alone else (WIDTH - GAP - 40) // 2
-    days = (span[1] - span[0]) / 86_400_000
+    ticks = 8 if is_alone else 4
     x = {
         "field": "at",
         "type": "temporal",
@@ -26,8 +35,8 @@ def over_time(
         "scale": {"type": "utc", "nice": False},
         "axis": {
             "grid": False,
-            "tickCount": 8 if is_alone else 4,
-            "format": "%-d %b" if days > 2 else "%-d %b %H:%M" if days > 0.5 else "%H:%M",
+            "tickCount": ticks,
+            "format": moments((span[1] - span[0]) / 86_400_000, ticks),
             "labelOverlap": True,
             "labelFlush": True,
         },
