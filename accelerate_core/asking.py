@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import pluggy
+from typing import TYPE_CHECKING, Any
 
 from .errors import AccelerateError, ConfigError, PluginError, Unsupported
 from .events import EVENT_TYPES, Attachment, Event
 from .protocols import Context, DoctorCheck, Records, Store, TableSet
 from .types import RunSummary
+
+if TYPE_CHECKING:
+    import pluggy
 
 
 class Asking:

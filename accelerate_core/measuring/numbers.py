@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: bits in groups of 32 put a MiniLM of six layers 1.4e-2 off; more layers add up to some more.
 TOLERANCE: Mapping[str, float] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 5e-2}
 
-#: Size of a free dimension that is no batch, where nobody asked for one.
+#: Size of a free dimension that is no batch, and tokens of a text, where nobody asked for any.
 FREE_DIMENSION = 32
 
 

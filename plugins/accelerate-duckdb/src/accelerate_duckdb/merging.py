@@ -43,7 +43,7 @@ WHERE database_name = ? AND constraint_type IN ('PRIMARY KEY', 'UNIQUE')
 ORDER BY table_name, constraint_index
 """
 
-
+#: Of a table that no sequence numbers: the column, and the next value.
 _NO_NUMBER = (None, None)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from accelerate_core.assets import AssetStore
 from accelerate_core.errors import ModelError
+from accelerate_core.measuring.numbers import FREE_DIMENSION
 from accelerate_core.types import Asset
 
 from ..files import SourceFiles, read_limited
@@ -21,8 +22,6 @@ TOKENIZER_HINT = (
     "Write it with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
 )
 SIDES = ("right", "left")
-#: Tokens of a sample that nobody asked a length for.
-USUAL_TOKENS = 32
 
 
 def read_tokenizer(directory: Path, files: SourceFiles) -> tuple[Any, bytes]:
@@ -131,7 +130,7 @@ class Tokenizing:
         if sequence_length is not None:
             return sample_texts(self._count, batch_size, sequence_length)
         try:
-            return sample_texts(self._count, batch_size, min(USUAL_TOKENS, longest))
+            return sample_texts(self._count, batch_size, min(FREE_DIMENSION, longest))
         except ModelError:
             return sentences(batch_size)
 
